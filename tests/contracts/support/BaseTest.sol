@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Test} from "forge-std/Test.sol";
+import {Vm} from "forge-std/Vm.sol";
+
+import {AssetRegistry} from "../../../contracts/AssetRegistry.sol";
+import {EnclaveWhitelist} from "../../../contracts/EnclaveWhitelist.sol";
+import {TaskRegistry} from "../../../contracts/TaskRegistry.sol";
+import {Terms} from "../../../contracts/interfaces/IEnclaveWhitelist.sol";
+import {Grant, ITaskRegistry, Order} from "../../../contracts/interfaces/ITaskRegistry.sol";
+import {Fold} from "./Fold.sol";
+
+/// @title The three registries, the actors by name, and builders for what they say
+abstract contract BaseTest is Test {
+    uint256 internal constant NOW = 1_800_000_000;
+    uint8 internal constant APP = 1;
+    uint8 internal constant DATA = 2;
+    bytes32 internal constant ENCLAVE = keccak256("enclave");
+    bytes32 internal constant OTHER_ENCLAVE = keccak256("other enclave");
+    bytes32 internal constant DIGEST = keccak256("content");
+    bytes32 internal constant JOURNAL_SLOT =
+        0xb5eb1be91e63e7a5290b13add6b727d07cf66520075de8364fb70f1d47001700;
+
+    address internal appOwner = makeAddr("appOwner");
+    address internal dataOwner = makeAddr("dataOwner");
+    address internal requester = makeAddr("requester");
+    address internal worker = makeAddr("worker");
+    address internal sms = makeAddr("sms");
+    address internal beneficiary = makeAddr("beneficiary");
+    address internal stranger = makeAddr("stranger");
+
+    AssetRegistry internal assets;
+    EnclaveWhitelist internal whitelist;
+    TaskRegistry internal tasks;
+
+    function setUp() public virtual {
+        vm.warp(NOW);
+        assets = new AssetRegistry();
+        whitelist = new EnclaveWhitelist(address(assets));
+        tasks = new TaskRegistry(address(whitelist));
+    }
+
+    /* THE JOURNAL */
+
+    /// @dev Whatever the body makes `registry` emit, refolding the logs gives its journal.
+    /// The body must not change the time.
+    modifier refolds(address registry, uint256 events) {
+        bytes32 slot = vm.load(registry, JOURNAL_SLOT);
+        uint256 before = Fold.sequence(slot);
+        vm.recordLogs();
+        _;
+        slot = refold(slot, registry, vm.getRecordedLogs());
+        assertEq(vm.load(registry, JOURNAL_SLOT), slot, "journal differs from the logs");
+        assertEq(Fold.sequence(slot), before + events, "events folded");
+    }
+
+    function refold(bytes32 slot, address registry, Vm.Log[] memory logs)
+        internal
+        view
+        returns (bytes32)
+    {
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].emitter != registry) continue;
+            slot = Fold.next(slot, vm.getBlockTimestamp(), logs[i].topics, logs[i].data);
+        }
+        return slot;
+    }
+
+    /* ASSETS */
+
+    function newApp() internal returns (uint256) {
+        return newAsset(APP, appOwner, "app");
+    }
+
+    function newData(string memory name) internal returns (uint256) {
+        return newAsset(DATA, dataOwner, name);
+    }
+
+    function newAsset(uint8 kind, address owner, string memory name) internal returns (uint256) {
+        vm.prank(owner);
+        return
+            assets.register(
+                kind, owner, string.concat("ipfs://", name), DIGEST, bytes32(bytes(name))
+            );
+    }
+
+    /* TERMS */
+
+    function openTerms() internal pure returns (Terms memory terms) {}
+
+    /// @dev Lets `ENCLAVE` near the asset, as its owner.
+    function allow(uint256 assetId, Terms memory terms) internal returns (uint64) {
+        vm.prank(assets.ownerOf(assetId));
+        return whitelist.authorize(assetId, ENCLAVE, terms);
+    }
+
+    function allow(uint256 assetId) internal returns (uint64) {
+        return allow(assetId, openTerms());
+    }
+
+    /* ORDERS */
+
+    function orderOf(uint256 app) internal view returns (Order memory order) {
+        order.app = app;
+        order.enclaveId = ENCLAVE;
+        order.worker = worker;
+        order.sms = sms;
+        order.beneficiary = beneficiary;
+        order.deadline = uint64(NOW + 1 hours);
+        order.params = "--answer 42";
+    }
+
+    function orderOf(uint256 app, uint256 data) internal view returns (Order memory order) {
+        order = orderOf(app);
+        order.data = new uint256[](1);
+        order.data[0] = data;
+    }
+
+    function withGrant(Order memory order, uint32 index, string memory name)
+        internal
+        pure
+        returns (Order memory)
+    {
+        Grant[] memory grants = new Grant[](order.grants.length + 1);
+        for (uint256 i; i < order.grants.length; ++i) {
+            grants[i] = order.grants[i];
+        }
+        grants[order.grants.length] = Grant(index, name);
+        order.grants = grants;
+        return order;
+    }
+
+    function buy(Order memory order) internal returns (bytes32) {
+        vm.prank(requester);
+        return tasks.purchase(order);
+    }
+
+    /// @dev A task of an open app with the grant 1, "token".
+    function newTask() internal returns (bytes32) {
+        uint256 app = newApp();
+        allow(app);
+        return buy(withGrant(orderOf(app), 1, "token"));
+    }
+
+    function newStartedTask() internal returns (bytes32 taskId) {
+        taskId = newTask();
+        vm.prank(worker);
+        tasks.start(taskId);
+    }
+
+    function statusOf(bytes32 taskId) internal view returns (ITaskRegistry.Status status) {
+        (status,,,,) = tasks.taskOf(taskId);
+    }
+
+    function assertStatus(bytes32 taskId, ITaskRegistry.Status expected) internal view {
+        assertEq(uint8(statusOf(taskId)), uint8(expected), "status");
+    }
+}
