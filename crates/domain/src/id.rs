@@ -1,0 +1,190 @@
+//! Identifiers, each with one parser.
+
+use std::{fmt, str::FromStr};
+
+use alloy_primitives::{Address, B256, U256};
+
+/// A text or number is not the identifier it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseIdError {
+    /// Not `0x` and 64 hexadecimal digits.
+    #[error("expected 0x and 64 hexadecimal digits")]
+    NotBytes32,
+    /// Not 1 to 64 characters of `0-9A-Za-z_-`.
+    #[error("a secret's name is 1 to 64 characters of 0-9 A-Z a-z _ -")]
+    NotAName,
+    /// Not `bundle/all`, `app-secret/1`, `requester-secret/<index>` or `protected-data/<n>`.
+    #[error(
+        "expected bundle/all, app-secret/1, requester-secret/<index from 1> or protected-data/<n from 1>"
+    )]
+    NotAResource,
+    /// Not a kind of asset that the registry knows.
+    #[error("kind {0} is neither 1 (app) nor 2 (protected data)")]
+    NotAKind(u8),
+}
+
+macro_rules! bytes32_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub B256);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let digits = text.strip_prefix("0x").ok_or(ParseIdError::NotBytes32)?;
+                digits.parse().map(Self).map_err(|_| ParseIdError::NotBytes32)
+            }
+        }
+    };
+}
+
+bytes32_id! {
+    /// An app or a protected data: the ERC-721 token id, big-endian.
+    AssetId
+}
+bytes32_id! {
+    /// One purchased run.
+    TaskId
+}
+bytes32_id! {
+    /// `keccak256(abi.encode(uint8 teeKind, bytes measurement))`; see [`crate::enclave_id`].
+    EnclaveId
+}
+
+impl From<U256> for AssetId {
+    fn from(id: U256) -> Self {
+        Self(B256::from(id))
+    }
+}
+
+impl AssetId {
+    /// The id as the contracts write it.
+    #[must_use]
+    pub fn to_u256(self) -> U256 {
+        self.0.into()
+    }
+}
+
+/// The name of a requester's secret: 1 to 64 characters of `0-9A-Za-z_-`. Public on the chain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretName(String);
+
+impl SecretName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let valid = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if valid { Ok(Self(text.to_owned())) } else { Err(ParseIdError::NotAName) }
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which secret, whoever owns it now.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecretId {
+    /// The secret of an app, or the key of a protected data.
+    Asset(AssetId),
+    /// A named secret of a requester, linked to no app.
+    Requester(Address, SecretName),
+}
+
+impl fmt::Display for SecretId {
+    /// The path under `/v1` at which the owner surface serves the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asset(asset) => write!(f, "assets/{asset}/secret"),
+            Self::Requester(address, name) => {
+                write!(f, "requesters/{}/secrets/{name}", address.to_string().to_lowercase())
+            }
+        }
+    }
+}
+
+/// A block by number and hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct BlockRef {
+    /// Height.
+    pub number: u64,
+    /// Hash of the header.
+    pub hash: B256,
+}
+
+impl fmt::Display for BlockRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.number, self.hash)
+    }
+}
+
+/// What the mirror keeps of a block's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Block {
+    /// Height.
+    pub number: u64,
+    /// Hash of the header.
+    pub hash: B256,
+    /// Hash of the parent's header.
+    pub parent: B256,
+    /// Seconds since 1970.
+    pub timestamp: u64,
+}
+
+impl Block {
+    /// Number and hash alone.
+    #[must_use]
+    pub const fn as_ref(&self) -> BlockRef {
+        BlockRef { number: self.number, hash: self.hash }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_parse_only_from_prefixed_32_bytes() {
+        let text = format!("0x{}", "ab".repeat(32));
+        assert_eq!(text.parse::<TaskId>().unwrap().to_string(), text);
+        for bad in ["", "0x", "ab", &"ab".repeat(32), "0xzz", &format!("0x{}", "ab".repeat(33))] {
+            assert_eq!(bad.parse::<TaskId>(), Err(ParseIdError::NotBytes32), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["a", "A-b_9", &"x".repeat(64)] {
+            assert!(good.parse::<SecretName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "é", "a/b", "a.b", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<SecretName>(), Err(ParseIdError::NotAName), "{bad}");
+        }
+    }
+}

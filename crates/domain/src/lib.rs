@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod asset;
+mod authorization;
+mod denial;
+mod enclave;
+mod event;
+mod facts;
+mod id;
+mod journal;
+mod task;
+
+pub use asset::{Asset, AssetKind};
+pub use authorization::{Authorization, Terms};
+pub use denial::Denial;
+pub use enclave::{TeeKind, enclave_id};
+pub use event::{BlockEvents, ChainEvent, EventAt, Registry};
+pub use facts::{Facts, Resource, Standing};
+pub use id::{AssetId, Block, BlockRef, EnclaveId, ParseIdError, SecretId, SecretName, TaskId};
+pub use journal::{Journal, LogImage};
+pub use task::{AssetSnapshot, Grant, Order, Task, TaskStatus};

@@ -1,0 +1,128 @@
+//! Tasks: what a requester bought.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::{Address, B256, U256};
+
+use crate::{AssetId, EnclaveId, SecretName};
+
+/// One of the requester's secrets that a task may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// From 1: the number under which the app sees the secret.
+    pub index: u32,
+    /// The name under which the requester pushed it.
+    pub name: SecretName,
+}
+
+/// The whole order of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The app to run.
+    pub app: AssetId,
+    /// The enclave that the task is pinned to.
+    pub enclave: EnclaveId,
+    /// The protected data that the app will see, number 1 first.
+    pub data: Vec<AssetId>,
+    /// Which of the requester's secrets the task may read.
+    pub grants: Vec<Grant>,
+    /// Who runs the task.
+    pub worker: Address,
+    /// The identity of the SMS that releases the secrets.
+    pub sms: Address,
+    /// Who may have the result.
+    pub beneficiary: Address,
+    /// Last second at which the task may run.
+    pub deadline: u64,
+    /// The ERC-20 that everything is paid in; zero for the native coin.
+    pub currency: Address,
+    /// What the worker gets.
+    pub reward: U256,
+    /// The most that the requester pays in all.
+    pub max_cost: U256,
+    /// What the app is told.
+    pub params: String,
+}
+
+/// What an asset was when the task was bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetSnapshot {
+    /// Where its content was.
+    pub uri: String,
+    /// SHA-256 of that content.
+    pub digest: B256,
+    /// The asset's epoch.
+    pub epoch: u64,
+    /// The serial of the authorization used.
+    pub serial: u64,
+    /// What the owner is paid.
+    pub price: U256,
+}
+
+/// What became of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum TaskStatus {
+    /// Bought, not started.
+    Purchased = 1,
+    /// Started by its worker.
+    Started = 2,
+    /// Ended with a result.
+    Completed = 3,
+    /// Ended by the requester before it started.
+    Cancelled = 4,
+    /// Ended by its deadline.
+    Expired = 5,
+}
+
+impl TaskStatus {
+    /// Whether nothing can happen to the task any more.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled | Self::Expired)
+    }
+
+    /// The status as the wire and the logs write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Purchased => "purchased",
+            Self::Started => "started",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A task as a view knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Who bought it.
+    pub requester: Address,
+    /// What became of it.
+    pub status: TaskStatus,
+    /// What was ordered.
+    pub order: Order,
+    /// The app at purchase.
+    pub app: AssetSnapshot,
+    /// Each of `order.data` at purchase.
+    pub data: Vec<AssetSnapshot>,
+    /// The grants that the requester took back.
+    pub revoked_grants: BTreeSet<u32>,
+}
+
+impl Task {
+    /// The protected data number `n`, from 1, with its snapshot.
+    #[must_use]
+    pub fn data(&self, n: u32) -> Option<(AssetId, &AssetSnapshot)> {
+        let place = usize::try_from(n).ok()?.checked_sub(1)?;
+        Some((*self.order.data.get(place)?, self.data.get(place)?))
+    }
+
+    /// The grant of index `index`.
+    #[must_use]
+    pub fn grant(&self, index: u32) -> Option<&Grant> {
+        self.order.grants.iter().find(|grant| grant.index == index)
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod codec;
+mod error;
+pub mod project;
+mod read;
+mod schema;
+mod write;
+
+pub use error::{OpenError, ProjectError, ReadError, WriteError};
+pub use read::{BothViews, Snapshot};
+pub use schema::SCHEMA_VERSION;
+pub use write::{Cursor, Origin, View};

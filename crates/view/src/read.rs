@@ -1,0 +1,242 @@
+//! Every read of one decision, from one consistent snapshot.
+
+use std::sync::Arc;
+
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
+use sesame_domain::{
+    Asset, AssetId, Block, EnclaveId, Facts, Journal, Registry, Resource, Standing, Task, TaskId,
+};
+
+use crate::{
+    error::ReadError,
+    schema::{
+        self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, Table, Tasks,
+    },
+    write::{Cursor, View},
+};
+
+/// What the head and the confirmed view say about the same thing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BothViews<T> {
+    /// After the newest block.
+    pub head: T,
+    /// After the confirmed block.
+    pub confirmed: T,
+}
+
+/// A consistent reading of the mirror.
+pub struct Snapshot<'a> {
+    view: &'a View,
+    inner: rocksdb::Snapshot<'a>,
+    cursor: Cursor,
+}
+
+impl std::fmt::Debug for Snapshot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+/// A version of an entity: the block that wrote it, and the row unless that block deleted it.
+struct Version<R> {
+    block: u64,
+    row: Option<R>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(crate) fn take(view: &'a View) -> Result<Option<Self>, ReadError> {
+        let inner = view.db.snapshot();
+        let Some(bytes) = inner.get_cf(view.family(META), META_CURSOR)? else { return Ok(None) };
+        let cursor = schema::decode_row(META, &bytes)?;
+        Ok(Some(Self { view, inner, cursor }))
+    }
+
+    /// The newest block mirrored.
+    #[must_use]
+    pub const fn head(&self) -> Block {
+        self.cursor.head
+    }
+
+    /// The newest block deep enough for the operator.
+    #[must_use]
+    pub const fn confirmed(&self) -> Block {
+        self.cursor.confirmed
+    }
+
+    /// The header mirrored at `number`, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn header(&self, number: u64) -> Result<Option<Block>, ReadError> {
+        let bytes = self.inner.get_cf(self.view.family(HEADERS), number.to_be_bytes())?;
+        bytes.map(|bytes| schema::decode_row(HEADERS, &bytes)).transpose()
+    }
+
+    /// The journal of a registry at the head.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn journal(&self, registry: Registry) -> Result<Journal, ReadError> {
+        let version = self.reader::<Journals>().at(registry, self.cursor.head.number)?;
+        Ok(version.and_then(|version| version.row).unwrap_or_default())
+    }
+
+    /// An asset as both views know it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn asset(&self, id: AssetId) -> Result<BothViews<Option<Asset>>, ReadError> {
+        let (head, confirmed) =
+            self.reader::<Assets>().both(id, self.cursor, |version| version.row)?;
+        Ok(BothViews { head: head.flatten(), confirmed: confirmed.flatten() })
+    }
+
+    /// What both views say about `task` and `resource`, were `enclave` to ask; the task's own enclave when none is given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn facts(
+        &self,
+        task: TaskId,
+        enclave: Option<EnclaveId>,
+        resource: Resource,
+    ) -> Result<BothViews<Facts>, ReadError> {
+        let (head, confirmed) = (self.cursor.head, self.cursor.confirmed);
+        let mut facts = BothViews {
+            head: Facts { at: head, ..Facts::default() },
+            confirmed: Facts { at: confirmed, ..Facts::default() },
+        };
+        let (at_head, at_confirmed) = self.reader::<Tasks>().both(task, self.cursor, shared)?;
+        let Some((block, Some(row))) = at_head else { return Ok(facts) };
+        facts.head.note(block);
+        facts.head.task = Some(row.clone());
+        facts.confirmed.task = at_confirmed.and_then(|(_, row)| row);
+        let enclave = enclave.unwrap_or(row.order.enclave);
+        let mut standings = Standings::of(self);
+        let app = standings.both(row.order.app, enclave, &mut facts)?;
+        (facts.head.app, facts.confirmed.app) = (app.head, app.confirmed);
+        for (n, id) in data_asked_for(&row, resource) {
+            let data = standings.both(id, enclave, &mut facts)?;
+            facts.head.data.push((n, data.head));
+            facts.confirmed.data.push((n, data.confirmed));
+        }
+        Ok(facts)
+    }
+
+    /// The same reading as it was after block `number`: both views at that block. None when it is not mirrored.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn back_to(self, number: u64) -> Result<Option<Self>, ReadError> {
+        let Some(block) = self.header(number)? else { return Ok(None) };
+        Ok(Some(Self { cursor: Cursor { head: block, confirmed: block }, ..self }))
+    }
+
+    fn reader<T: Table>(&self) -> Reader<'_, T> {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.inner);
+        options.set_prefix_same_as_start(true);
+        let iterator = self.view.db.raw_iterator_cf_opt(self.view.family(T::NAME), options);
+        Reader { iterator, table: std::marker::PhantomData }
+    }
+}
+
+trait Note {
+    fn note(&mut self, block: u64);
+}
+
+impl Note for Facts {
+    fn note(&mut self, block: u64) {
+        self.changed_at = self.changed_at.max(block);
+    }
+}
+
+fn shared(version: Version<Task>) -> (u64, Option<Arc<Task>>) {
+    (version.block, version.row.map(Arc::new))
+}
+
+fn data_asked_for(task: &Task, resource: Resource) -> Vec<(u32, AssetId)> {
+    let numbered = (1..).zip(task.order.data.iter().copied());
+    match resource {
+        Resource::Bundle => numbered.collect(),
+        Resource::ProtectedData(n) => numbered.filter(|(number, _)| *number == n).collect(),
+        Resource::AppSecret | Resource::RequesterSecret(_) => Vec::new(),
+    }
+}
+
+/// One table's iterator, reused for every seek of a decision.
+struct Reader<'a, T> {
+    iterator: DBRawIteratorWithThreadMode<'a, DB>,
+    table: std::marker::PhantomData<T>,
+}
+
+impl<T: Table> Reader<'_, T> {
+    /// The newest version of the entity at or before `block`.
+    fn at(&mut self, key: T::Key, block: u64) -> Result<Option<Version<T::Row>>, ReadError> {
+        let entity = T::entity(key);
+        let start = schema::versioned_key(entity.clone(), block);
+        self.iterator.seek(&start);
+        let found = self.iterator.item().filter(|(key, _)| key.starts_with(&entity));
+        let Some((key, value)) = found else {
+            self.iterator.status()?;
+            return Ok(None);
+        };
+        let block = schema::block_of(key).ok_or(ReadError::Damaged { table: T::NAME })?;
+        Ok(Some(Version { block, row: schema::decode_version::<T>(value)? }))
+    }
+
+    /// Head and confirmed; one seek serves both when what stands at the head is confirmed already.
+    fn both<U: Clone>(
+        &mut self,
+        key: T::Key,
+        cursor: Cursor,
+        convert: impl Fn(Version<T::Row>) -> U,
+    ) -> Result<(Option<U>, Option<U>), ReadError> {
+        let Some(head) = self.at(key, cursor.head.number)? else { return Ok((None, None)) };
+        if head.block <= cursor.confirmed.number {
+            let value = convert(head);
+            return Ok((Some(value.clone()), Some(value)));
+        }
+        let confirmed = self.at(key, cursor.confirmed.number)?;
+        Ok((Some(convert(head)), confirmed.map(convert)))
+    }
+}
+
+struct Standings<'a> {
+    assets: Reader<'a, Assets>,
+    authorizations: Reader<'a, Authorizations>,
+    cursor: Cursor,
+}
+
+impl<'a> Standings<'a> {
+    fn of(snapshot: &'a Snapshot<'_>) -> Self {
+        Self {
+            assets: snapshot.reader(),
+            authorizations: snapshot.reader(),
+            cursor: snapshot.cursor,
+        }
+    }
+
+    fn both(
+        &mut self,
+        id: AssetId,
+        enclave: EnclaveId,
+        facts: &mut BothViews<Facts>,
+    ) -> Result<BothViews<Standing>, ReadError> {
+        let split = |version: Version<_>| (version.block, version.row);
+        let (asset, asset_before) = self.assets.both(id, self.cursor, split)?;
+        let split = |version: Version<_>| (version.block, version.row);
+        let (word, word_before) = self.authorizations.both((id, enclave), self.cursor, split)?;
+        for block in [asset.as_ref().map(|v| v.0), word.as_ref().map(|v| v.0)].into_iter().flatten()
+        {
+            facts.head.note(block);
+        }
+        let standing = |asset: Option<(u64, Option<Asset>)>, word: Option<(u64, Option<_>)>| {
+            Standing { id, asset: asset.and_then(|v| v.1), authorization: word.and_then(|v| v.1) }
+        };
+        Ok(BothViews {
+            head: standing(asset, word),
+            confirmed: standing(asset_before, word_before),
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Every table with its key and value.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `assets` | asset (32) ‖ !block (8) | [`Asset`] |
+//! | `authorizations` | asset (32) ‖ enclave (32) ‖ !block (8) | [`Authorization`], or a tombstone |
+//! | `tasks` | task (32) ‖ !block (8) | [`Task`] |
+//! | `journals` | registry (1) ‖ !block (8) | [`Journal`] |
+//! | `headers` | block (8) | [`Block`](sesame_domain::Block) |
+//! | `undo` | block (8) | the versioned keys that the block wrote |
+//! | `meta` | name | schema, origin, cursor |
+//!
+//! Numbers are big-endian. `!block` is the bitwise complement, so that the newest version comes first and "the entity
+//! after block B" is the first key at or past `entity ‖ !B`. A versioned value opens with a tag: 0 tombstone, 1 a row.
+
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, Options, SliceTransform};
+use sesame_domain::{Asset, AssetId, Authorization, EnclaveId, Journal, Registry, Task, TaskId};
+
+use crate::{codec::Row, error::ReadError};
+
+/// Rises when a key or value changes its shape; an index of another version is rebuilt.
+pub const SCHEMA_VERSION: u32 = 1;
+
+pub(crate) const HEADERS: &str = "headers";
+pub(crate) const UNDO: &str = "undo";
+pub(crate) const META: &str = "meta";
+
+pub(crate) const META_SCHEMA: &[u8] = b"schema";
+pub(crate) const META_ORIGIN: &[u8] = b"origin";
+pub(crate) const META_CURSOR: &[u8] = b"cursor";
+
+const TOMBSTONE: u8 = 0;
+const ROW: u8 = 1;
+
+/// A table whose entities are versioned by block.
+pub(crate) trait Table {
+    const NAME: &'static str;
+    /// Bytes of the key before the block.
+    const ENTITY_LENGTH: usize;
+    type Key: Copy;
+    type Row: Row;
+
+    fn entity(key: Self::Key) -> Vec<u8>;
+}
+
+pub(crate) struct Assets;
+pub(crate) struct Authorizations;
+pub(crate) struct Tasks;
+pub(crate) struct Journals;
+
+impl Table for Assets {
+    const NAME: &'static str = "assets";
+    const ENTITY_LENGTH: usize = 32;
+    type Key = AssetId;
+    type Row = Asset;
+
+    fn entity(key: AssetId) -> Vec<u8> {
+        key.0.to_vec()
+    }
+}
+
+impl Table for Authorizations {
+    const NAME: &'static str = "authorizations";
+    const ENTITY_LENGTH: usize = 64;
+    type Key = (AssetId, EnclaveId);
+    type Row = Authorization;
+
+    fn entity((asset, enclave): Self::Key) -> Vec<u8> {
+        [asset.0.0, enclave.0.0].concat()
+    }
+}
+
+impl Table for Tasks {
+    const NAME: &'static str = "tasks";
+    const ENTITY_LENGTH: usize = 32;
+    type Key = TaskId;
+    type Row = Task;
+
+    fn entity(key: TaskId) -> Vec<u8> {
+        key.0.to_vec()
+    }
+}
+
+impl Table for Journals {
+    const NAME: &'static str = "journals";
+    const ENTITY_LENGTH: usize = 1;
+    type Key = Registry;
+    type Row = Journal;
+
+    fn entity(key: Registry) -> Vec<u8> {
+        vec![key as u8]
+    }
+}
+
+/// `entity ‖ !block`.
+pub(crate) fn versioned_key(mut entity: Vec<u8>, block: u64) -> Vec<u8> {
+    entity.extend_from_slice(&(!block).to_be_bytes());
+    entity
+}
+
+/// The block of a versioned key.
+pub(crate) fn block_of(key: &[u8]) -> Option<u64> {
+    let tail = key.last_chunk::<8>()?;
+    Some(!u64::from_be_bytes(*tail))
+}
+
+pub(crate) fn encode_version<R: Row>(row: Option<&R>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    match row {
+        None => out.push(TOMBSTONE),
+        Some(row) => {
+            out.push(ROW);
+            row.encode(&mut out);
+        }
+    }
+    out
+}
+
+pub(crate) fn decode_version<T: Table>(value: &[u8]) -> Result<Option<T::Row>, ReadError> {
+    match value.split_first() {
+        Some((&TOMBSTONE, [])) => Ok(None),
+        Some((&ROW, rest)) => decode_row(T::NAME, rest).map(Some),
+        _ => Err(ReadError::Damaged { table: T::NAME }),
+    }
+}
+
+pub(crate) fn decode_row<R: Row>(table: &'static str, mut bytes: &[u8]) -> Result<R, ReadError> {
+    match R::decode(&mut bytes) {
+        Ok(row) if bytes.is_empty() => Ok(row),
+        _ => Err(ReadError::Damaged { table }),
+    }
+}
+
+/// The column families, tuned for versioned seeks: blooms over the entity, so that what is absent costs next to nothing.
+pub(crate) fn column_families(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    vec![
+        versioned::<Assets>(cache),
+        versioned::<Authorizations>(cache),
+        versioned::<Tasks>(cache),
+        versioned::<Journals>(cache),
+        ColumnFamilyDescriptor::new(HEADERS, Options::default()),
+        ColumnFamilyDescriptor::new(UNDO, Options::default()),
+        ColumnFamilyDescriptor::new(META, Options::default()),
+    ]
+}
+
+fn versioned<T: Table>(cache: &Cache) -> ColumnFamilyDescriptor {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_whole_key_filtering(false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options.set_prefix_extractor(SliceTransform::create_fixed_prefix(T::ENTITY_LENGTH));
+    options.set_memtable_prefix_bloom_ratio(0.1);
+    ColumnFamilyDescriptor::new(T::NAME, options)
+}

@@ -1,0 +1,412 @@
+//! The one writer: a block is one atomic batch of rows, undo list, header, journals and cursor.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use alloy_primitives::Address;
+use rocksdb::{Cache, ColumnFamily, DB, Options, WriteBatch};
+use sesame_domain::{
+    Asset, AssetId, Authorization, Block, BlockEvents, EnclaveId, EventAt, Journal, Registry, Task,
+    TaskId,
+};
+
+use crate::{
+    codec::Row,
+    error::{OpenError, ProjectError, ReadError, WriteError},
+    project::{self, Entity},
+    read::Snapshot,
+    schema::{
+        self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, META_ORIGIN,
+        META_SCHEMA, SCHEMA_VERSION, Table, Tasks, UNDO,
+    },
+};
+
+const CACHE_BYTES: usize = 256 << 20;
+
+/// What a mirror mirrors; an index made for another origin is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// EIP-155 id of the chain.
+    pub chain_id: u64,
+    /// The first block that can hold an event of the registries.
+    pub first_block: u64,
+    /// The registries, in the order of [`Registry::ALL`].
+    pub registries: [Address; 3],
+}
+
+/// How far the mirror has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The newest block mirrored.
+    pub head: Block,
+    /// The newest block deep enough for the operator.
+    pub confirmed: Block,
+}
+
+/// The mirror. One process writes it, any number of threads read it.
+pub struct View {
+    pub(crate) db: DB,
+    poisoned: AtomicBool,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+impl View {
+    /// Opens the mirror in the folder `path`, making it when there is none.
+    ///
+    /// # Errors
+    /// When the folder is used by another process, or holds a mirror of another schema or origin.
+    pub fn open(path: &Path, origin: &Origin) -> Result<Self, OpenError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_max_background_jobs(2);
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let db = DB::open_cf_descriptors(&options, path, schema::column_families(&cache))
+            .map_err(|source| OpenError::Database { path: path.display().to_string(), source })?;
+        let view = Self { db, poisoned: AtomicBool::new(false) };
+        view.check_origin(path, origin)?;
+        Ok(view)
+    }
+
+    fn check_origin(&self, path: &Path, origin: &Origin) -> Result<(), OpenError> {
+        let path = || path.display().to_string();
+        let meta = self.family(META);
+        let schema = self.db.get_cf(meta, META_SCHEMA).map_err(ReadError::from)?;
+        let Some(schema) = schema else {
+            let mut batch = WriteBatch::default();
+            batch.put_cf(meta, META_SCHEMA, SCHEMA_VERSION.to_be_bytes());
+            batch.put_cf(meta, META_ORIGIN, origin.to_bytes());
+            self.db.write(batch).map_err(ReadError::from)?;
+            return Ok(());
+        };
+        let found = schema.as_slice().try_into().map_or(0, u32::from_be_bytes);
+        if found != SCHEMA_VERSION {
+            return Err(OpenError::OtherSchema { found, expected: SCHEMA_VERSION, path: path() });
+        }
+        let stored = self.db.get_cf(meta, META_ORIGIN).map_err(ReadError::from)?;
+        if stored != Some(origin.to_bytes()) {
+            return Err(OpenError::OtherOrigin { path: path() });
+        }
+        Ok(())
+    }
+
+    /// A consistent reading of the mirror; none before the first block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn snapshot(&self) -> Result<Option<Snapshot<'_>>, ReadError> {
+        Snapshot::take(self)
+    }
+
+    /// How far the mirror has come; none before the first block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn cursor(&self) -> Result<Option<Cursor>, ReadError> {
+        let value = self.db.get_cf(self.family(META), META_CURSOR)?;
+        value.map(|bytes| schema::decode_row(META, &bytes)).transpose()
+    }
+
+    /// The header mirrored at `number`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn header(&self, number: u64) -> Result<Option<Block>, ReadError> {
+        let value = self.db.get_cf(self.family(HEADERS), number.to_be_bytes())?;
+        value.map(|bytes| schema::decode_row(HEADERS, &bytes)).transpose()
+    }
+
+    /// Mirrors consecutive blocks, all or none.
+    ///
+    /// # Errors
+    /// When they do not continue the head, contradict the mirror, or the database fails. After a failed write the handle
+    /// refuses every further one.
+    pub fn apply(&self, blocks: &[BlockEvents]) -> Result<(), WriteError> {
+        let Some(last) = blocks.last() else { return Ok(()) };
+        self.refuse_if_poisoned()?;
+        let cursor = self.cursor()?;
+        let mut batch = Pending::new(self);
+        let mut head = cursor.map(|cursor| cursor.head);
+        for events in blocks {
+            check_follows(head, &events.block)?;
+            batch.block(events)?;
+            head = Some(events.block);
+        }
+        let confirmed = match (cursor, blocks.first()) {
+            (Some(cursor), _) => cursor.confirmed,
+            (None, first) => first.map_or(last.block, |first| first.block),
+        };
+        let batch = batch.finish(Cursor { head: last.block, confirmed });
+        self.write(batch)
+    }
+
+    /// Forgets every block past `to`.
+    ///
+    /// # Errors
+    /// When `to` lies below the confirmed block, or the database fails.
+    pub fn unwind(&self, to: u64) -> Result<(), WriteError> {
+        self.refuse_if_poisoned()?;
+        let Some(cursor) = self.cursor()? else { return Ok(()) };
+        if to < cursor.confirmed.number {
+            return Err(WriteError::BelowConfirmed { to, confirmed: cursor.confirmed.number });
+        }
+        let Some(head) = self.header(to)? else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        for number in to + 1..=cursor.head.number {
+            self.undo(number, &mut batch)?;
+        }
+        batch.put_cf(self.family(META), META_CURSOR, encode(&Cursor { head, ..cursor }));
+        self.write(batch)
+    }
+
+    fn undo(&self, number: u64, batch: &mut WriteBatch) -> Result<(), WriteError> {
+        let key = number.to_be_bytes();
+        let list = self.db.get_cf(self.family(UNDO), key)?.unwrap_or_default();
+        for (table, written) in undo_entries(&list)? {
+            batch.delete_cf(self.family(table), written);
+        }
+        batch.delete_cf(self.family(UNDO), key);
+        batch.delete_cf(self.family(HEADERS), key);
+        Ok(())
+    }
+
+    /// Moves the confirmed block forward to `number`, at most to the head; never back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn confirm(&self, number: u64) -> Result<(), WriteError> {
+        self.refuse_if_poisoned()?;
+        let Some(cursor) = self.cursor()? else { return Ok(()) };
+        let number = number.min(cursor.head.number);
+        if number <= cursor.confirmed.number {
+            return Ok(());
+        }
+        let Some(confirmed) = self.header(number)? else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META), META_CURSOR, encode(&Cursor { confirmed, ..cursor }));
+        let undo = self.family(UNDO);
+        for settled in cursor.confirmed.number..=number {
+            batch.delete_cf(undo, settled.to_be_bytes());
+        }
+        self.write(batch)
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), WriteError> {
+        self.db.write(batch).map_err(|error| {
+            self.poisoned.store(true, Ordering::SeqCst);
+            error.into()
+        })
+    }
+
+    fn refuse_if_poisoned(&self) -> Result<(), WriteError> {
+        if self.poisoned.load(Ordering::SeqCst) { Err(WriteError::Poisoned) } else { Ok(()) }
+    }
+
+    pub(crate) fn family(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("every table was opened with the database")
+    }
+}
+
+const fn check_follows(head: Option<Block>, next: &Block) -> Result<(), WriteError> {
+    match head {
+        Some(head) if next.number != head.number + 1 => {
+            Err(WriteError::NotNext { block: next.number, head: head.number })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Origin {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = [self.chain_id.to_be_bytes(), self.first_block.to_be_bytes()].concat();
+        for registry in self.registries {
+            bytes.extend_from_slice(registry.as_slice());
+        }
+        bytes
+    }
+}
+
+impl Row for Cursor {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.head.encode(out);
+        self.confirmed.encode(out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, alloy_rlp::Error> {
+        Ok(Self { head: Block::decode(input)?, confirmed: Block::decode(input)? })
+    }
+}
+
+fn encode<R: Row>(row: &R) -> Vec<u8> {
+    let mut out = Vec::new();
+    row.encode(&mut out);
+    out
+}
+
+/// A batch in the making, with the rows that it has changed so far.
+struct Pending<'a> {
+    view: &'a View,
+    batch: WriteBatch,
+    assets: HashMap<AssetId, Option<Asset>>,
+    authorizations: HashMap<(AssetId, EnclaveId), Option<Authorization>>,
+    tasks: HashMap<TaskId, Option<Task>>,
+    journals: HashMap<Registry, Journal>,
+}
+
+impl<'a> Pending<'a> {
+    fn new(view: &'a View) -> Self {
+        Self {
+            view,
+            batch: WriteBatch::default(),
+            assets: HashMap::new(),
+            authorizations: HashMap::new(),
+            tasks: HashMap::new(),
+            journals: HashMap::new(),
+        }
+    }
+
+    fn block(&mut self, events: &BlockEvents) -> Result<(), WriteError> {
+        let number = events.block.number;
+        let mut touched = HashSet::new();
+        let mut spoke = HashSet::new();
+        for event in &events.events {
+            touched.insert(self.event(number, event)?);
+            spoke.insert(event.registry);
+        }
+        let mut undo = Vec::new();
+        for entity in touched {
+            self.write_entity(entity, number, &mut undo);
+        }
+        for registry in spoke {
+            let journal = self.journals.get(&registry).copied();
+            self.put::<Journals>(registry, number, journal.as_ref(), &mut undo);
+        }
+        let key = number.to_be_bytes();
+        self.batch.put_cf(self.view.family(HEADERS), key, encode(&events.block));
+        if !undo.is_empty() {
+            self.batch.put_cf(self.view.family(UNDO), key, undo);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, block: u64, at: &EventAt) -> Result<Entity, WriteError> {
+        let journal = match self.journals.get(&at.registry) {
+            Some(journal) => *journal,
+            None => self.newest::<Journals>(at.registry)?.unwrap_or_default(),
+        };
+        self.journals.insert(at.registry, journal.fold(&at.image));
+        let entity = project::entity(&at.event);
+        self.project(entity, at)?
+            .map_err(|source| WriteError::Contradiction { block, source })
+            .map(|()| entity)
+    }
+
+    fn project(
+        &mut self,
+        entity: Entity,
+        at: &EventAt,
+    ) -> Result<Result<(), ProjectError>, ReadError> {
+        Ok(match entity {
+            Entity::Asset(id) => {
+                let before = match self.assets.remove(&id) {
+                    Some(row) => row,
+                    None => self.newest::<Assets>(id)?,
+                };
+                project::asset(id, before, &at.event).map(|row| {
+                    self.assets.insert(id, row);
+                })
+            }
+            Entity::Authorization(asset, enclave) => {
+                let row = project::authorization(&at.event);
+                self.authorizations.insert((asset, enclave), row);
+                Ok(())
+            }
+            Entity::Task(id) => {
+                let before = match self.tasks.remove(&id) {
+                    Some(row) => row,
+                    None => self.newest::<Tasks>(id)?,
+                };
+                project::task(id, before, &at.event).map(|row| {
+                    self.tasks.insert(id, row);
+                })
+            }
+        })
+    }
+
+    fn write_entity(&mut self, entity: Entity, block: u64, undo: &mut Vec<u8>) {
+        match entity {
+            Entity::Asset(id) => {
+                let row = self.assets.get(&id).cloned().flatten();
+                self.put::<Assets>(id, block, row.as_ref(), undo);
+            }
+            Entity::Authorization(asset, enclave) => {
+                let row = self.authorizations.get(&(asset, enclave)).cloned().flatten();
+                self.put::<Authorizations>((asset, enclave), block, row.as_ref(), undo);
+            }
+            Entity::Task(id) => {
+                let row = self.tasks.get(&id).cloned().flatten();
+                self.put::<Tasks>(id, block, row.as_ref(), undo);
+            }
+        }
+    }
+
+    fn put<T: Table>(
+        &mut self,
+        key: T::Key,
+        block: u64,
+        row: Option<&T::Row>,
+        undo: &mut Vec<u8>,
+    ) {
+        let key = schema::versioned_key(T::entity(key), block);
+        self.batch.put_cf(self.view.family(T::NAME), &key, schema::encode_version(row));
+        push_undo::<T>(undo, &key);
+    }
+
+    fn newest<T: Table>(&self, key: T::Key) -> Result<Option<T::Row>, ReadError> {
+        let start = schema::versioned_key(T::entity(key), u64::MAX);
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        let mut cursor = self.view.db.raw_iterator_cf_opt(self.view.family(T::NAME), options);
+        cursor.seek(&start);
+        let row = cursor.value().map(schema::decode_version::<T>).transpose()?.flatten();
+        cursor.status()?;
+        Ok(row)
+    }
+
+    fn finish(mut self, cursor: Cursor) -> WriteBatch {
+        self.batch.put_cf(self.view.family(META), META_CURSOR, encode(&cursor));
+        self.batch
+    }
+}
+
+/// The tables that blocks write, by their number in an undo list.
+const UNDOABLE: [&str; 4] = [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME];
+
+/// Appends `table (1) ‖ length of the key (1) ‖ key`.
+fn push_undo<T: Table>(undo: &mut Vec<u8>, key: &[u8]) {
+    let table = UNDOABLE.iter().position(|name| *name == T::NAME);
+    let table = table.expect("every versioned table is undoable");
+    undo.push(u8::try_from(table).expect("there are four tables"));
+    undo.push(u8::try_from(key.len()).expect("keys are at most 72 bytes"));
+    undo.extend_from_slice(key);
+}
+
+fn undo_entries(mut list: &[u8]) -> Result<Vec<(&'static str, &[u8])>, ReadError> {
+    let damaged = || ReadError::Damaged { table: UNDO };
+    let mut entries = Vec::new();
+    while let [table, length, rest @ ..] = list {
+        let table = UNDOABLE.get(usize::from(*table)).ok_or_else(damaged)?;
+        let (key, rest) = rest.split_at_checked(usize::from(*length)).ok_or_else(damaged)?;
+        entries.push((*table, key));
+        list = rest;
+    }
+    if list.is_empty() { Ok(entries) } else { Err(damaged()) }
+}
