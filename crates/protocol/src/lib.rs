@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+pub mod signature;
+
+pub mod typed;
+
+pub mod sealing;
+
+pub mod owner;
+
+pub mod keys;
+
+pub mod jwk;
+
+pub mod jwe;
+
+pub mod rcar;
+
+pub mod voucher;
+
+pub mod evidence;
+
+pub mod bundle;
+
+pub mod denial;
+
+pub mod problem;
+
+pub mod status;
+
+pub mod explain;
+
+mod base64url;
+mod random;

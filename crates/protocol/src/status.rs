@@ -1,0 +1,133 @@
+//! `GET /v1/status`: what the SMS follows, how far it is, and what its word rests on.
+
+use alloy_primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+use sesame_domain::{Block, BlockRef};
+
+/// The status document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The version of the service.
+    pub version: String,
+    /// The chain that it follows.
+    pub chain_id: u64,
+    /// The registries that it follows.
+    pub contracts: Contracts,
+    /// The SMS identity: what owners pin and orders name.
+    pub identity: Address,
+    /// Whether it releases secrets.
+    pub state: State,
+    /// Why it does not; absent when ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The newest block followed; absent before the first.
+    pub head: Option<BlockBody>,
+    /// The newest block that grants may rest on; absent before the first.
+    pub confirmed: Option<BlockBody>,
+    /// How many blocks the mirror is behind the chain's head.
+    pub lag_blocks: u64,
+    /// Seconds since the head's timestamp; absent before the first block.
+    pub head_age_seconds: Option<u64>,
+    /// How many nodes would have to lie together.
+    pub trust: Trust,
+    /// Whether evidence of the simulated TEE is accepted: never on a service that keeps real secrets.
+    pub simulated_tee: bool,
+    /// The most seconds that pass between a revocation's block and the refusal of what it revokes.
+    pub revocation_bound_seconds: u64,
+}
+
+/// The registries of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contracts {
+    /// Who owns what.
+    pub asset_registry: Address,
+    /// Which enclaves owners let near their assets.
+    pub enclave_whitelist: Address,
+    /// Which tasks were bought.
+    pub task_registry: Address,
+}
+
+/// Whether the service releases secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It does.
+    Ready,
+    /// It reads the chain's history first.
+    Backfilling,
+    /// Its head is too old.
+    Stale,
+    /// Its mirror is not to be trusted.
+    Failed,
+}
+
+/// How many nodes would have to lie together for the service to be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// One.
+    SingleNode,
+    /// A quorum of several.
+    Quorum,
+}
+
+/// A block in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockBody {
+    /// Height.
+    pub number: u64,
+    /// Hash of the header.
+    pub hash: B256,
+    /// Seconds since 1970.
+    pub timestamp: u64,
+}
+
+impl From<&Block> for BlockBody {
+    fn from(block: &Block) -> Self {
+        Self { number: block.number, hash: block.hash, timestamp: block.timestamp }
+    }
+}
+
+/// A block in JSON and CBOR, by number and hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockRefBody {
+    /// Height.
+    pub number: u64,
+    /// Hash of the header.
+    pub hash: B256,
+}
+
+impl From<BlockRef> for BlockRefBody {
+    fn from(block: BlockRef) -> Self {
+        Self { number: block.number, hash: block.hash }
+    }
+}
+
+impl From<BlockRefBody> for BlockRef {
+    fn from(block: BlockRefBody) -> Self {
+        Self { number: block.number, hash: block.hash }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_has_its_golden_form() {
+        let golden = include_str!("../../../tests/fixtures/protocol/status.json");
+        let status: Status = serde_json::from_str(golden).unwrap();
+        assert_eq!((status.state, status.trust), (State::Stale, Trust::SingleNode));
+        let value: serde_json::Value = serde_json::from_str(golden).unwrap();
+        assert_eq!(serde_json::to_value(&status).unwrap(), value);
+    }
+
+    #[test]
+    fn unknown_states_are_refused() {
+        for bad in ["\"Ready\"", "\"ok\"", "null", "true"] {
+            assert!(serde_json::from_str::<State>(bad).is_err(), "{bad}");
+        }
+    }
+}
