@@ -1,0 +1,314 @@
+//! The transactions of owners, requesters and workers.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use alloy::{
+    contract::SolCallBuilder,
+    network::EthereumWallet,
+    primitives::{Address, B256, Bytes},
+    providers::{DynProvider, Provider, ProviderBuilder},
+    rpc::types::TransactionReceipt,
+    signers::local::PrivateKeySigner,
+    sol_types::{SolCall, SolEvent},
+};
+use sesame_domain::{AssetId, AssetKind, BlockRef, EnclaveId, Order, TaskId, Terms};
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::{
+    ChainError, Content, Deployment, Reader,
+    abi::{assets::IAssetRegistry, tasks::ITaskRegistry, whitelist::IEnclaveWhitelist},
+};
+
+/// For how long a transaction is waited for unless [`Contracts::with_timeout`] says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How often a node is asked whether a transaction is in a block.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What a transaction did, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mined<T> {
+    /// What it gave, read from its events.
+    pub result: T,
+    /// Which transaction.
+    pub transaction: B256,
+    /// The block that it is in; a reorg may still move it.
+    pub block: BlockRef,
+}
+
+impl<T> Mined<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Mined<U> {
+        Mined { result: f(self.result), transaction: self.transaction, block: self.block }
+    }
+}
+
+/// One deployment's contracts behind one node, for one account. It is a [`Reader`] that can also sign.
+///
+/// Every transaction waits until it is in a block. Clones share the account's line: their transactions are handed to
+/// the node one after the other, so that no two take the same nonce.
+#[derive(Debug, Clone)]
+pub struct Contracts {
+    reader: Reader,
+    account: Address,
+    line: Arc<Mutex<()>>,
+    timeout: Duration,
+}
+
+impl Deref for Contracts {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Contracts {
+    /// Connects to a node and makes sure that the deployment is there.
+    ///
+    /// # Errors
+    /// When the node does not answer, follows another chain, or has other contracts at these addresses.
+    pub async fn connect(
+        rpc_url: &str,
+        deployment: &Deployment,
+        signer: PrivateKeySigner,
+    ) -> Result<Self, ChainError> {
+        let account = signer.address();
+        let mut reader = Reader::connect(rpc_url, deployment).await?;
+        reader.provider = ProviderBuilder::new()
+            .wallet(EthereumWallet::from(signer))
+            .connect_http(reader.node.clone())
+            .erased();
+        Ok(Self { reader, account, line: Arc::default(), timeout: TIMEOUT })
+    }
+
+    /// Waits for each transaction up to `timeout`, 180 s by default.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The account that signs.
+    #[must_use]
+    pub const fn account(&self) -> Address {
+        self.account
+    }
+
+    /// Registers an app of the account's own.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn register_app(
+        &self,
+        content: &Content,
+        salt: B256,
+    ) -> Result<Mined<AssetId>, ChainError> {
+        self.register(AssetKind::App, content, salt).await
+    }
+
+    /// Registers a protected data of the account's own.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn register_data(
+        &self,
+        content: &Content,
+        salt: B256,
+    ) -> Result<Mined<AssetId>, ChainError> {
+        self.register(AssetKind::ProtectedData, content, salt).await
+    }
+
+    async fn register(
+        &self,
+        kind: AssetKind,
+        content: &Content,
+        salt: B256,
+    ) -> Result<Mined<AssetId>, ChainError> {
+        let assets = self.assets();
+        let uri = content.uri.clone();
+        let call = assets.register(kind as u8, self.account, uri, content.digest, salt);
+        let event = self.send_for::<_, IAssetRegistry::AssetRegistered>(call).await?;
+        Ok(event.map(|event| event.assetId.into()))
+    }
+
+    /// Replaces an asset's uri and digest.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn set_content(
+        &self,
+        asset: AssetId,
+        content: &Content,
+    ) -> Result<Mined<()>, ChainError> {
+        let assets = self.assets();
+        self.send(assets.setContent(asset.to_u256(), content.uri.clone(), content.digest)).await
+    }
+
+    /// Gives an asset to another account, which ends all its authorizations.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn transfer(&self, asset: AssetId, to: Address) -> Result<Mined<()>, ChainError> {
+        let tokens = self.tokens();
+        let owner = self.owner_of(asset).await?;
+        self.send(tokens.transferFrom(owner, to, asset.to_u256())).await
+    }
+
+    /// Lets an enclave near an asset; gives the authorization's serial.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn authorize(
+        &self,
+        asset: AssetId,
+        enclave: EnclaveId,
+        terms: &Terms,
+    ) -> Result<Mined<u64>, ChainError> {
+        let whitelist = self.whitelist();
+        let call = whitelist.authorize(asset.to_u256(), enclave.0, terms.into());
+        let event = self.send_for::<_, IEnclaveWhitelist::EnclaveAuthorized>(call).await?;
+        Ok(event.map(|event| event.serial))
+    }
+
+    /// Takes an authorization back; gives the serial that is revoked.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn revoke(
+        &self,
+        asset: AssetId,
+        enclave: EnclaveId,
+    ) -> Result<Mined<u64>, ChainError> {
+        let whitelist = self.whitelist();
+        let call = whitelist.revoke(asset.to_u256(), enclave.0);
+        let event = self.send_for::<_, IEnclaveWhitelist::EnclaveRevoked>(call).await?;
+        Ok(event.map(|event| event.serial))
+    }
+
+    /// Buys a task.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn purchase(&self, order: &Order) -> Result<Mined<TaskId>, ChainError> {
+        let tasks = self.tasks();
+        let call = tasks.purchase(order.into());
+        let event = self.send_for::<_, ITaskRegistry::TaskPurchased>(call).await?;
+        Ok(event.map(|event| TaskId(event.taskId)))
+    }
+
+    /// Says that a task runs; for its worker.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn start(&self, task: TaskId) -> Result<Mined<()>, ChainError> {
+        self.send(self.tasks().start(task.0)).await
+    }
+
+    /// Reports a task's result; for its worker. The signatures of a result come with a later version of the contracts,
+    /// which accepts any until then.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn complete(
+        &self,
+        task: TaskId,
+        result_digest: B256,
+        result_uri: &str,
+    ) -> Result<Mined<()>, ChainError> {
+        let (uri, none) = (result_uri.to_owned(), Bytes::new);
+        let tasks = self.tasks();
+        let call = tasks.complete(task.0, result_digest, uri, Address::ZERO, none(), none());
+        self.send(call).await
+    }
+
+    /// Cancels a task that has not started; for its requester.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn cancel(&self, task: TaskId) -> Result<Mined<()>, ChainError> {
+        self.send(self.tasks().cancel(task.0)).await
+    }
+
+    /// Takes one secret back from a task that has not ended; for its requester.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn revoke_grant(&self, task: TaskId, index: u32) -> Result<Mined<()>, ChainError> {
+        self.send(self.tasks().revokeGrant(task.0, index)).await
+    }
+
+    /// Ends a task that is past its deadline; for anybody.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn expire(&self, task: TaskId) -> Result<Mined<()>, ChainError> {
+        self.send(self.tasks().expire(task.0)).await
+    }
+
+    async fn send<C: SolCall + Unpin>(
+        &self,
+        call: SolCallBuilder<&DynProvider, C>,
+    ) -> Result<Mined<()>, ChainError> {
+        Ok(self.mine(&call).await?.0.map(|_| ()))
+    }
+
+    /// Sends a call whose result is in the event `E`.
+    async fn send_for<C: SolCall + Unpin, E: SolEvent>(
+        &self,
+        call: SolCallBuilder<&DynProvider, C>,
+    ) -> Result<Mined<E>, ChainError> {
+        let (mined, receipt) = self.mine(&call).await?;
+        let event = receipt
+            .logs()
+            .iter()
+            .filter(|log| Some(log.address()) == receipt.to)
+            .find_map(|log| E::decode_log(&log.inner).ok())
+            .ok_or_else(|| ChainError::Malformed(format!("no {} in its receipt", E::SIGNATURE)))?;
+        Ok(mined.map(|()| event.data))
+    }
+
+    async fn mine<C: SolCall + Unpin>(
+        &self,
+        call: &SolCallBuilder<&DynProvider, C>,
+    ) -> Result<(Mined<()>, TransactionReceipt), ChainError> {
+        let transaction = {
+            let _turn = self.line.lock().await;
+            let pending = call.send().await.map_err(|error| self.refused(error))?;
+            *pending.tx_hash()
+        };
+        let receipt = self.receipt(transaction).await?;
+        let (Some(number), Some(hash)) = (receipt.block_number, receipt.block_hash) else {
+            return Err(ChainError::Malformed("a receipt without a block".to_owned()));
+        };
+        tracing::debug!(%transaction, block.number = number, "transaction in block {number}");
+        if !receipt.status() {
+            // Estimated well and failed in its block: the same call on that block says why, if anything does.
+            let again = call.call_raw().block(number.into()).await;
+            return Err(match again.map_err(|error| self.refused(error)) {
+                Err(refused @ ChainError::Refused(_)) => refused,
+                Ok(_) | Err(_) => ChainError::Reverted { transaction },
+            });
+        }
+        Ok((Mined { result: (), transaction, block: BlockRef { number, hash } }, receipt))
+    }
+
+    /// Waits for a transaction's block. A node that does not answer for a while is asked again until the time is up.
+    async fn receipt(&self, transaction: B256) -> Result<TransactionReceipt, ChainError> {
+        let end = Instant::now() + self.timeout;
+        loop {
+            let answer = self.provider.get_transaction_receipt(transaction).await;
+            match answer.map_err(|error| self.failed(error)) {
+                Ok(Some(receipt)) => return Ok(receipt),
+                Ok(None) => {}
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(%error, "the node did not answer");
+                }
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= end {
+                return Err(ChainError::NotMined { transaction, waited: self.timeout });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+pub mod abi;
+mod contracts;
+pub mod convert;
+mod deployment;
+mod error;
+mod history;
+mod reader;
+mod refusal;
+
+pub use contracts::{Contracts, Mined};
+pub use deployment::{Deployment, DeploymentError};
+pub use error::ChainError;
+pub use history::{AuthorizationState, ListedEnclave, PurchasedTask, TaskResult, TasksUpTo};
+pub use reader::{Content, Reader, TaskFacts};
+pub use refusal::{Refused, refusal_of};
