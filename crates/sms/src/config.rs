@@ -1,0 +1,28 @@
+//! What an operator decides.
+
+use std::{path::PathBuf, time::Duration};
+
+use sesame_attestation::Policy;
+use sesame_chain::Deployment;
+use sesame_indexer::Confirmation;
+
+/// The configuration of one service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's JSON-RPC endpoint.
+    pub rpc_url: String,
+    /// Where the contracts are.
+    pub deployment: Deployment,
+    /// Holds `index/` (disposable), `vault/`, `keys/` and `receipts.log` (not disposable).
+    pub data_dir: PathBuf,
+    /// Which block is deep enough for a grant.
+    pub confirmation: Confirmation,
+    /// Pause between two questions for the head.
+    pub poll: Duration,
+    /// Greatest time since the node last confirmed our head.
+    pub max_lag: Duration,
+    /// Greatest age of the head's timestamp, seconds.
+    pub max_head_age: u64,
+    /// Which enclaves are admitted at all.
+    pub policy: Policy,
+}

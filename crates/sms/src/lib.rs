@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod config;
+mod enclave;
+mod owner;
+mod problem;
+mod public;
+mod receipt;
+mod run;
+mod service;
+
+pub use config::Config;
+pub use problem::{Code, codes};
+pub use receipt::{Receipt, ReceiptError, verify_log};
+pub use run::{ServeError, routes, run};
+pub use sesame_attestation::Policy;
+pub use sesame_indexer::{Confirmation, ParseConfirmationError};

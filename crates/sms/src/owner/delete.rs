@@ -1,0 +1,55 @@
+//! `DELETE`: every version goes; a tombstone keeps the numbering.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use sesame_domain::SecretId;
+use sesame_protocol::owner::SignedRemoval;
+use sesame_vault::Removal;
+
+use super::{
+    Ownership, asset_secret, authorization, check_signature, malformed, requester_secret,
+    tombstone, with_metadata,
+};
+use crate::{
+    problem::ApiError,
+    service::{Shared, blocking},
+};
+
+/// `DELETE /v1/assets/{asset}/secret`.
+pub(crate) async fn asset(
+    State(service): State<Shared>,
+    Path(asset): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    delete(service, asset_secret(&asset)?, &headers).await
+}
+
+/// `DELETE /v1/requesters/{address}/secrets/{name}`.
+pub(crate) async fn requester(
+    State(service): State<Shared>,
+    Path((address, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    delete(service, requester_secret(&address, &name)?, &headers).await
+}
+
+async fn delete(
+    service: Shared,
+    secret: SecretId,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let removal =
+        SignedRemoval::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
+    check_signature(removal.deadline, removal.owner, removal.verify(&secret, &service.domain))?;
+    blocking(move || {
+        let ownership = Ownership::check(&service, &secret, removal.owner)?;
+        ownership.check_epoch(removal.epoch)?;
+        service.vault.remove(&Removal { secret: secret.clone(), version: removal.version })?;
+        let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);
+        Ok(with_metadata(StatusCode::OK, &gone))
+    })
+    .await
+}

@@ -1,0 +1,124 @@
+//! `PUT`: a new version of a secret.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header::{CONTENT_LENGTH, CONTENT_TYPE}},
+    response::Response,
+};
+use sesame_domain::SecretId;
+use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SignedUpdate};
+use sesame_vault::{Metadata, Push, VaultError};
+
+use super::{Ownership, asset_secret, authorization, body, check_signature, malformed, requester_secret, with_metadata};
+use crate::{
+    clock,
+    problem::{ApiError, Code},
+    service::{Service, Shared, blocking},
+};
+
+/// `PUT /v1/assets/{asset}/secret`.
+pub(crate) async fn asset(
+    State(service): State<Shared>,
+    Path(asset): Path<String>,
+    headers: HeaderMap,
+    sealed: Body,
+) -> Result<Response, ApiError> {
+    put(service, asset_secret(&asset)?, &headers, sealed).await
+}
+
+/// `PUT /v1/requesters/{address}/secrets/{name}`.
+pub(crate) async fn requester(
+    State(service): State<Shared>,
+    Path((address, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    sealed: Body,
+) -> Result<Response, ApiError> {
+    put(service, requester_secret(&address, &name)?, &headers, sealed).await
+}
+
+async fn put(
+    service: Shared,
+    secret: SecretId,
+    headers: &HeaderMap,
+    sealed: Body,
+) -> Result<Response, ApiError> {
+    check_content_type(headers)?;
+    check_announced_length(headers)?;
+    let update = SignedUpdate::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
+    check_signature(update.deadline, update.owner, update.verify(&secret, &service.domain))?;
+    let ownership = Ownership::check(&service, &secret, update.owner)?;
+    ownership.check_epoch(update.epoch)?;
+    check_content_digest(&ownership, &update)?;
+    let sealed = to_bytes(sealed, MAX_SEALED_BYTES).await.map_err(|_| too_large())?;
+    let metadata = blocking({
+        let secret = secret.clone();
+        move || keep(&service, secret, &update, &sealed)
+    })
+    .await?;
+    let status = if metadata.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(with_metadata(status, &body(&secret, &metadata)))
+}
+
+/// The one span in which the service holds an owner's plaintext: from unsealing to sealing for the store.
+fn keep(
+    service: &Service,
+    secret: SecretId,
+    update: &SignedUpdate,
+    sealed: &[u8],
+) -> Result<Metadata, ApiError> {
+    let value = update.open(&secret, sealed, &service.sealing)?.into();
+    let metadata = Metadata {
+        owner: update.owner,
+        epoch: update.epoch,
+        version: update.version,
+        transferable: update.transferable,
+        content_digest: update.content_digest,
+        sealed_digest: update.sealed_digest,
+        updated_at: clock::now(),
+        size: 0,
+    };
+    match service.vault.push(Push { secret: secret.clone(), metadata, value }) {
+        Err(error @ VaultError::VersionConflict { .. }) => {
+            let newest = service.vault.newest(&secret)?;
+            let replayed = newest.is_some_and(|newest| {
+                newest.version == update.version && newest.sealed_digest == update.sealed_digest
+            });
+            Err(if replayed { replay(update.version) } else { error.into() })
+        }
+        result => Ok(result?),
+    }
+}
+
+fn replay(version: u64) -> ApiError {
+    let detail = format!("Version {version} with this very signature was accepted before.");
+    ApiError::new(Code::Replayed, detail)
+}
+
+fn too_large() -> ApiError {
+    let detail = format!("A sealed body has at most {MAX_SEALED_BYTES} bytes, a secret 4194304.");
+    ApiError::new(Code::TooLarge, detail)
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get(CONTENT_TYPE).is_some_and(|value| value == SEALED_CONTENT_TYPE) {
+        return Ok(());
+    }
+    let detail = format!("Send the sealed secret as {SEALED_CONTENT_TYPE}.");
+    Err(ApiError::new(Code::WrongContentType, detail))
+}
+
+fn check_announced_length(headers: &HeaderMap) -> Result<(), ApiError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = announced.and_then(|text| text.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_SEALED_BYTES) { Err(too_large()) } else { Ok(()) }
+}
+
+/// A key names the content that it opens; nothing else does.
+fn check_content_digest(ownership: &Ownership, update: &SignedUpdate) -> Result<(), ApiError> {
+    if ownership.is_protected_data() != update.content_digest.is_zero() {
+        return Ok(());
+    }
+    let detail = "The key of protected data names the SHA-256 of its content; other secrets name none.";
+    Err(ApiError::new(Code::WrongContentDigest, detail))
+}

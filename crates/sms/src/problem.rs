@@ -1,0 +1,289 @@
+//! Errors to statuses, codes and messages: the only place that knows HTTP statuses.
+//!
+//! The owner and public surfaces answer RFC 9457 problems, the enclave surface the protocol's `ErrorInformation`. Both carry the
+//! code also in the header `sesame-problem`, since an answer to `HEAD` has no body.
+
+use std::fmt;
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use sesame_attestation::{AttestationError, TokenError, VoucherError};
+use sesame_domain::ParseIdError;
+use sesame_indexer::Unready;
+use sesame_protocol::{
+    denial::DenialBody,
+    owner::OwnerError,
+    problem::{CONTENT_TYPE, Problem},
+    rcar::ErrorBody,
+};
+use sesame_vault::VaultError;
+use sesame_view::ReadError;
+
+use crate::receipt::ReceiptError;
+
+/// Carries the code of every problem.
+pub(crate) const PROBLEM_HEADER: HeaderName = HeaderName::from_static("sesame-problem");
+
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+macro_rules! codes {
+    ($( $(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $title:literal; )+) => {
+        /// Every problem that the service answers, by its stable code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $( $(#[$doc])* $name, )+ }
+
+        impl Code {
+            const ALL: &[Self] = &[ $( Self::$name, )+ ];
+
+            /// The code on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$name => $code, )+ }
+            }
+
+            const fn parts(self) -> (StatusCode, &'static str) {
+                match self { $( Self::$name => (StatusCode::$status, $title), )+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No such route.
+    NotFound = "not_found", NOT_FOUND, "no such resource";
+    /// The route has no such method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "method not allowed";
+    /// An identifier in the path or query is malformed.
+    MalformedId = "malformed_id", BAD_REQUEST, "malformed identifier";
+    /// The body is not the document that it should be.
+    MalformedBody = "malformed_body", BAD_REQUEST, "malformed body";
+    /// The body is of another media type.
+    WrongContentType = "wrong_content_type", UNSUPPORTED_MEDIA_TYPE, "wrong content type";
+    /// The body is larger than anything that may be sent.
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE, "too large";
+    /// A secret has 1 to 4194304 bytes.
+    WrongLength = "wrong_length", UNPROCESSABLE_ENTITY, "a secret of a length out of bounds";
+    /// The request is not signed.
+    SignatureMissing = "signature_missing", UNAUTHORIZED, "the request is not signed";
+    /// The header that carries the signature is malformed.
+    SignatureMalformed = "signature_malformed", BAD_REQUEST, "malformed signature header";
+    /// The deadline has passed or lies too far ahead.
+    SignatureExpired = "signature_expired", UNAUTHORIZED, "the signature is not in force";
+    /// Signed by somebody else than the owner it names, or for another chain, SMS, resource or version.
+    WrongSigner = "wrong_signer", UNAUTHORIZED, "signed by somebody else";
+    /// The signer does not own the asset.
+    NotOwner = "not_owner", FORBIDDEN, "not the owner";
+    /// The index knows no such asset.
+    AssetUnknown = "asset_unknown", NOT_FOUND, "unknown asset";
+    /// Owned at the head, not yet at the confirmed block.
+    NotYetConfirmed = "not_yet_confirmed", CONFLICT, "not yet confirmed";
+    /// Signed for another epoch of the asset.
+    WrongEpoch = "wrong_epoch", CONFLICT, "another epoch";
+    /// A content digest where there is none, or none where there should be one.
+    WrongContentDigest = "wrong_content_digest", UNPROCESSABLE_ENTITY, "wrong content digest";
+    /// The version is not one above the newest.
+    VersionConflict = "version_conflict", CONFLICT, "another version is the newest";
+    /// This very update was accepted before.
+    Replayed = "replayed", CONFLICT, "accepted before";
+    /// The body is not the one that was signed.
+    WrongDigest = "wrong_digest", UNPROCESSABLE_ENTITY, "the body is not the signed one";
+    /// Sealed to a key that is not ours.
+    WrongSealingKey = "wrong_sealing_key", UNPROCESSABLE_ENTITY, "sealed to another key";
+    /// Sealed for another resource, owner, epoch or version.
+    DoesNotOpen = "does_not_open", UNPROCESSABLE_ENTITY, "the sealed body does not open";
+    /// There is no such secret.
+    SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
+    /// The protocol version is not spoken here.
+    UnsupportedVersion = "unsupported_version", BAD_REQUEST, "unsupported protocol version";
+    /// There is no session, or it has ended.
+    SessionInvalid = "session_invalid", UNAUTHORIZED, "attest again";
+    /// The nonce is not the challenge's.
+    WrongNonce = "wrong_nonce", UNAUTHORIZED, "another nonce";
+    /// The enclave's key cannot be used.
+    UnsupportedKey = "unsupported_key", BAD_REQUEST, "unsupported enclave key";
+    /// The evidence does not count.
+    AttestationRefused = "attestation_refused", UNAUTHORIZED, "the evidence is refused";
+    /// No worker vouches for the run.
+    VoucherMissing = "voucher_missing", UNAUTHORIZED, "no worker vouches for the run";
+    /// The worker's voucher does not count.
+    VoucherRefused = "voucher_refused", UNAUTHORIZED, "the worker's voucher is refused";
+    /// The decision is no.
+    Denied = "denied", FORBIDDEN, "the release is denied";
+    /// The index has not heard from its node.
+    IndexStarting = "index_starting", SERVICE_UNAVAILABLE, "the index is starting";
+    /// The index is catching up.
+    IndexBackfilling = "index_backfilling", SERVICE_UNAVAILABLE, "the index is catching up";
+    /// The index is too old.
+    IndexStale = "index_stale", SERVICE_UNAVAILABLE, "the index is stale";
+    /// The chain stands still.
+    HeadTooOld = "head_too_old", SERVICE_UNAVAILABLE, "the newest block is too old";
+    /// The block asked about is not mirrored.
+    BlockUnknown = "block_unknown", NOT_FOUND, "unknown block";
+    /// A broken part of the service.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "internal error";
+}
+
+/// Every code that the service can answer.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    Code::ALL.iter().map(|code| code.as_str())
+}
+
+/// An answer that is not the one hoped for.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    code: Code,
+    detail: String,
+    denials: Vec<DenialBody>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), denials: Vec::new() }
+    }
+
+    pub(crate) fn denied(denials: Vec<DenialBody>) -> Self {
+        Self { code: Code::Denied, detail: DenialBody::join(&denials), denials }
+    }
+
+    /// Logs what happened and tells the caller nothing of it.
+    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "the service failed to answer");
+        Self::new(Code::Internal, "The service failed to answer; its log says why.")
+    }
+
+    fn status(&self) -> StatusCode {
+        self.code.parts().0
+    }
+
+    fn with_headers(&self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        headers.insert(PROBLEM_HEADER, HeaderValue::from_static(self.code.as_str()));
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, title) = self.code.parts();
+        let problem = Problem {
+            denials: self.denials.clone(),
+            ..Problem::new(status.as_u16(), self.code.as_str(), title, self.detail.clone())
+        };
+        let mut response = (status, Json(problem)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        self.with_headers(response)
+    }
+}
+
+/// The same answer in the enclave protocol's form.
+#[derive(Debug)]
+pub(crate) struct KbsError(ApiError);
+
+impl<E: Into<ApiError>> From<E> for KbsError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for KbsError {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        let body = ErrorBody {
+            denials: error.denials.clone(),
+            ..ErrorBody::new(error.code.as_str(), error.detail.clone())
+        };
+        error.with_headers((error.status(), Json(body)).into_response())
+    }
+}
+
+impl From<Unready> for ApiError {
+    fn from(unready: Unready) -> Self {
+        let code = match unready {
+            Unready::Starting => Code::IndexStarting,
+            Unready::Backfilling { .. } => Code::IndexBackfilling,
+            Unready::Stale { .. } => Code::IndexStale,
+            Unready::HeadTooOld { .. } => Code::HeadTooOld,
+        };
+        Self::new(code, sentence(&unready))
+    }
+}
+
+impl From<ParseIdError> for ApiError {
+    fn from(error: ParseIdError) -> Self {
+        Self::new(Code::MalformedId, sentence(&error))
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<ReceiptError> for ApiError {
+    fn from(error: ReceiptError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<VaultError> for ApiError {
+    fn from(error: VaultError) -> Self {
+        match &error {
+            VaultError::VersionConflict { .. } => {
+                Self::new(Code::VersionConflict, sentence(&error))
+            }
+            VaultError::Missing => Self::new(Code::SecretAbsent, sentence(&error)),
+            VaultError::Key(_)
+            | VaultError::WrongKey
+            | VaultError::OtherOrigin
+            | VaultError::Store(_)
+            | VaultError::Damaged => Self::internal(&error),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<OwnerError> for ApiError {
+    fn from(error: OwnerError) -> Self {
+        let code = match &error {
+            OwnerError::WrongLength(_) => Code::WrongLength,
+            OwnerError::WrongDigest { .. } => Code::WrongDigest,
+            OwnerError::WrongKey { .. } => Code::WrongSealingKey,
+            _ => Code::DoesNotOpen,
+        };
+        Self::new(code, sentence(&error))
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        Self::new(Code::SessionInvalid, sentence(&error))
+    }
+}
+
+impl From<AttestationError> for ApiError {
+    fn from(error: AttestationError) -> Self {
+        Self::new(Code::AttestationRefused, sentence(&error))
+    }
+}
+
+impl From<VoucherError> for ApiError {
+    fn from(error: VoucherError) -> Self {
+        Self::new(Code::VoucherRefused, sentence(&error))
+    }
+}
+
+/// Error messages are lower case without a full stop; details are sentences.
+fn sentence(error: &dyn fmt::Display) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
+}

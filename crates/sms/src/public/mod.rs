@@ -1,0 +1,6 @@
+//! What anybody may ask.
+
+pub(crate) mod explain;
+pub(crate) mod health;
+pub(crate) mod keys;
+pub(crate) mod status;

@@ -1,0 +1,45 @@
+//! `GET /v1/status`: how fresh the mirror is, and what the service promises, for people.
+
+use std::time::Instant;
+
+use axum::{Json, extract::State};
+use sesame_indexer::{State as MirrorState, Unready};
+use sesame_protocol::status::{Contracts, State as StateBody, Status, Trust};
+
+use crate::{clock, problem::ApiError, service::Shared};
+
+pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>, ApiError> {
+    let cursor = service.view.cursor()?;
+    let (head, confirmed) = (cursor.map(|c| c.head), cursor.map(|c| c.confirmed));
+    let pulse = service.pulse.borrow().clone();
+    let now = clock::now();
+    let unready = service.freshness.check(&pulse, head, Instant::now(), now).err();
+    let lag_blocks = match pulse.state {
+        MirrorState::Backfilling { at, to } => to.saturating_sub(at),
+        MirrorState::Starting | MirrorState::Following | MirrorState::Failing { .. } => 0,
+    };
+    let state = match &unready {
+        None => StateBody::Ready,
+        Some(Unready::Starting | Unready::Backfilling { .. }) => StateBody::Backfilling,
+        Some(Unready::Stale { .. } | Unready::HeadTooOld { .. }) => StateBody::Stale,
+    };
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        chain_id: service.deployment.chain_id,
+        contracts: Contracts {
+            asset_registry: service.deployment.asset_registry,
+            enclave_whitelist: service.deployment.enclave_whitelist,
+            task_registry: service.deployment.task_registry,
+        },
+        identity: service.address(),
+        state,
+        reason: unready.map(|unready| unready.to_string()),
+        head: head.as_ref().map(Into::into),
+        confirmed: confirmed.as_ref().map(Into::into),
+        lag_blocks,
+        head_age_seconds: head.map(|head| now.saturating_sub(head.timestamp)),
+        trust: Trust::SingleNode,
+        simulated_tee: service.policy.admits_simulated(),
+        revocation_bound_seconds: service.freshness.max_lag.as_secs(),
+    }))
+}

@@ -1,0 +1,286 @@
+//! Starting, routing, stopping.
+
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use sesame_attestation::TokenKey;
+use sesame_indexer::{Decoder, Freshness, Mirror, MirrorError, Node, Pulse, SourceError};
+use sesame_protocol::{
+    keys::KeysDocument,
+    sealing::{SealingError, SealingKey},
+    signature::{SignatureError, Signer},
+    typed::Domain,
+};
+use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
+use sesame_view::{OpenError, Origin, View};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+
+use crate::{
+    clock,
+    config::Config,
+    enclave, owner,
+    problem::{ApiError, Code},
+    public,
+    receipt::{ReceiptError, ReceiptLog},
+    service::{Service, Shared},
+};
+
+/// Longest time for one request, body included.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
+
+/// The service cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A folder cannot be made.
+    #[error("cannot use the data folder")]
+    Folder(#[source] io::Error),
+    /// A key file cannot be used. One that is missing beside an existing vault is never made anew.
+    #[error("cannot use the keys of this service: restore them from your backup")]
+    Keys(#[from] KeyError),
+    /// A key file holds no key of its kind.
+    #[error("the identity key is not a secp256k1 key")]
+    Identity(#[from] SignatureError),
+    /// A key file holds no key of its kind.
+    #[error("the token key is not a P-256 key")]
+    Token(#[from] p256::elliptic_curve::Error),
+    /// A key file holds no key of its kind.
+    #[error("the sealing key is not an X25519 key")]
+    Sealing(#[from] SealingError),
+    /// The vault cannot be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The index cannot be opened.
+    #[error(transparent)]
+    Index(#[from] OpenError),
+    /// The receipts cannot be continued.
+    #[error(transparent)]
+    Receipts(#[from] ReceiptError),
+    /// The node's url cannot be used.
+    #[error(transparent)]
+    Node(#[from] SourceError),
+    /// The mirror had to stop.
+    #[error("the index stopped, and with it the service")]
+    Mirror(#[from] MirrorError),
+    /// The mirror's task died.
+    #[error("the index died, and with it the service")]
+    MirrorDied(#[source] tokio::task::JoinError),
+    /// The listener failed.
+    #[error("the listener failed")]
+    Listener(#[source] io::Error),
+}
+
+/// Serves until `shutdown` resolves or the mirror has to stop.
+///
+/// # Errors
+/// When the service cannot start, or the mirror stops because a person has to look.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (service, mirror) = open(config).await?;
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    tracing::info!(sms.identity = %service.address(), "serving at http://{address}");
+    let mirror = tasks.spawn({
+        let stop = stop.clone();
+        async move {
+            let result = mirror.run(stop.clone()).await;
+            stop.cancel();
+            result
+        }
+    });
+    let stopped = stop.clone();
+    let until = async move {
+        tokio::select! {
+            () = shutdown => {}
+            () = stopped.cancelled() => {}
+        }
+    };
+    let served = axum::serve(listener, router(Arc::new(service)))
+        .with_graceful_shutdown(until)
+        .await
+        .map_err(ServeError::Listener);
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    mirror.await.map_err(ServeError::MirrorDied)??;
+    served
+}
+
+/// Opens everything that the service stands on, refusing what does not belong together.
+async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
+    let deployment = config.deployment.clone();
+    let origin = Origin {
+        chain_id: deployment.chain_id,
+        first_block: deployment.first_block,
+        registries: [
+            deployment.asset_registry,
+            deployment.enclave_whitelist,
+            deployment.task_registry,
+        ],
+    };
+    let folder = &config.data_dir;
+    let keys = Keys::open(folder)?;
+    let view = Arc::new(View::open(&folder.join("index"), &origin)?);
+    let vault = Vault::open(
+        &folder.join("vault"),
+        &folder.join("keys/vault.key"),
+        deployment.chain_id,
+        deployment.asset_registry,
+    )?;
+    let domain =
+        Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
+    let document = KeysDocument::certify(
+        &domain,
+        &keys.identity,
+        keys.sealing.public(),
+        keys.token.public().clone(),
+        clock::now(),
+    );
+    let receipts = ReceiptLog::open(&folder.join("receipts.log"), keys.identity.address())?;
+    let (publisher, pulse) = watch::channel(Pulse::default());
+    let mirror = Mirror {
+        node: Node::new(&config.rpc_url, origin.registries.to_vec()).await?,
+        view: view.clone(),
+        decoder: Decoder::new(&deployment),
+        chain_id: deployment.chain_id,
+        first_block: deployment.first_block,
+        confirmation: config.confirmation,
+        poll: config.poll,
+        pulse: publisher,
+    };
+    let service = Service {
+        deployment,
+        domain,
+        identity: keys.identity,
+        sealing: keys.sealing,
+        token: keys.token,
+        keys: document,
+        policy: config.policy,
+        view,
+        vault,
+        receipts,
+        pulse,
+        freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
+    };
+    Ok((service, mirror))
+}
+
+struct Keys {
+    identity: Signer,
+    sealing: SealingKey,
+    token: TokenKey,
+}
+
+impl Keys {
+    /// Made on the first run; a vault that exists never gets new ones.
+    fn open(folder: &Path) -> Result<Self, ServeError> {
+        fs::create_dir_all(folder).map_err(ServeError::Folder)?;
+        let first_run = !folder.join("vault").exists();
+        let load = |name: &str| {
+            let path = folder.join("keys").join(name);
+            if first_run { KeyFile::load_or_create(&path) } else { KeyFile::load(&path) }
+        };
+        Ok(Self {
+            identity: Signer::from_bytes(load("identity.key")?.bytes())?,
+            sealing: SealingKey::from_bytes(load("sealing.key")?.bytes())?,
+            token: TokenKey::from_bytes(load("token.key")?.bytes())?,
+        })
+    }
+}
+
+const ROUTES: [&str; 16] = [
+    "GET /healthz",
+    "GET /readyz",
+    "GET /v1/status",
+    "GET /v1/keys",
+    "GET /v1/tasks/{task}/explain",
+    "PUT /v1/assets/{asset}/secret",
+    "HEAD /v1/assets/{asset}/secret",
+    "DELETE /v1/assets/{asset}/secret",
+    "PUT /v1/requesters/{address}/secrets/{name}",
+    "HEAD /v1/requesters/{address}/secrets/{name}",
+    "DELETE /v1/requesters/{address}/secrets/{name}",
+    "POST /kbs/v0/auth",
+    "POST /kbs/v0/attest",
+    "GET /kbs/v0/resource/{task}/{type}/{tag}",
+    "POST /kbs/{voucher}/v0/attest",
+    "GET /kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
+];
+
+/// What the service serves.
+pub fn routes() -> impl Iterator<Item = &'static str> {
+    ROUTES.into_iter()
+}
+
+fn router(service: Shared) -> Router {
+    let owner = put(owner::put::asset).head(owner::head::asset).delete(owner::delete::asset);
+    let requester =
+        put(owner::put::requester).head(owner::head::requester).delete(owner::delete::requester);
+    Router::new()
+        .route("/healthz", get(public::health::healthz))
+        .route("/readyz", get(public::health::readyz))
+        .route("/v1/status", get(public::status::status))
+        .route("/v1/keys", get(public::keys::keys))
+        .route("/v1/tasks/{task}/explain", get(public::explain::explain))
+        .route("/v1/assets/{asset}/secret", owner)
+        .route("/v1/requesters/{address}/secrets/{name}", requester)
+        .route("/kbs/v0/auth", post(enclave::auth::auth))
+        .route("/kbs/{voucher}/v0/auth", post(enclave::auth::auth))
+        .route("/kbs/v0/attest", post(enclave::attest::attest))
+        .route("/kbs/{voucher}/v0/attest", post(enclave::attest::attest_in_path))
+        .route("/kbs/v0/resource/{task}/{kind}/{tag}", get(enclave::resource::resource))
+        .route(
+            "/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}",
+            get(enclave::resource::resource_in_path),
+        )
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(enclave::MAX_ATTESTATION_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME))
+        .layer(middleware::from_fn(log))
+        .with_state(service)
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(Code::NotFound, format!("There is nothing at {}.", uri.path()))
+}
+
+async fn method_not_allowed(method: Method) -> ApiError {
+    ApiError::new(Code::MethodNotAllowed, format!("{method} is not allowed here."))
+}
+
+/// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::new(Code::Internal, "The service failed to answer; its log says why.").into_response()
+}
+
+/// One line per request: never a header, a body or a query.
+async fn log(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let problem = response.headers().get("sesame-problem").and_then(|code| code.to_str().ok());
+    tracing::info!(
+        http.status = response.status().as_u16(),
+        took_us = started.elapsed().as_micros(),
+        problem,
+        "{method} {route}"
+    );
+    response
+}

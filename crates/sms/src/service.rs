@@ -1,0 +1,75 @@
+//! What the handlers share.
+
+use std::{
+    sync::Arc,
+    time::Instant,
+};
+
+use alloy_primitives::Address;
+use axum::http::HeaderMap;
+use sesame_attestation::{Policy, TokenKey};
+use sesame_chain::Deployment;
+use sesame_indexer::{Freshness, Pulse};
+use sesame_protocol::{keys::KeysDocument, sealing::SealingKey, signature::Signer, typed::Domain};
+use sesame_vault::Vault;
+use sesame_view::{Snapshot, View};
+use tokio::sync::watch;
+
+use crate::{clock, problem::{ApiError, Code}, receipt::ReceiptLog};
+
+/// One running service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) deployment: Deployment,
+    pub(crate) domain: Domain,
+    pub(crate) identity: Signer,
+    pub(crate) sealing: SealingKey,
+    pub(crate) token: TokenKey,
+    pub(crate) keys: KeysDocument,
+    pub(crate) policy: Policy,
+    pub(crate) view: Arc<View>,
+    pub(crate) vault: Vault,
+    pub(crate) receipts: ReceiptLog,
+    pub(crate) pulse: watch::Receiver<Pulse>,
+    pub(crate) freshness: Freshness,
+}
+
+pub(crate) type Shared = Arc<Service>;
+
+impl Service {
+    /// The SMS identity.
+    pub(crate) const fn address(&self) -> Address {
+        self.identity.address()
+    }
+
+    /// A reading of the mirror that may be believed now.
+    pub(crate) fn fresh(&self) -> Result<Snapshot<'_>, ApiError> {
+        let snapshot = self.view.snapshot()?;
+        let head = snapshot.as_ref().map(Snapshot::head);
+        self.freshness.check(&self.pulse.borrow(), head, Instant::now(), clock::now())?;
+        snapshot.ok_or_else(|| sesame_indexer::Unready::Starting.into())
+    }
+}
+
+/// Runs what blocks (database, cryptography) off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(ApiError::internal(&error)),
+    }
+}
+
+/// The text of a header that may come at most once.
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let (value, more) = (values.next(), values.next());
+    let malformed = || {
+        ApiError::new(Code::SignatureMalformed, format!("The header {name} is repeated or no text."))
+    };
+    if more.is_some() {
+        return Err(malformed());
+    }
+    value.map(|value| value.to_str().map_err(|_| malformed())).transpose()
+}

@@ -1,0 +1,3 @@
+//! Where key-encryption keys live.
+
+pub(crate) mod file;

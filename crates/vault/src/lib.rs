@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod decision;
+mod error;
+mod keys;
+mod record;
+mod safe;
+mod secret;
+mod store;
+
+pub use decision::{
+    Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
+};
+pub use error::{KeyError, VaultError};
+pub use keys::file::KeyFile;
+pub use record::Metadata;
+pub use safe::{Opened, Push, Removal, Vault};
+pub use secret::Plaintext;

@@ -1,0 +1,206 @@
+//! Sealed records: what lies at rest.
+
+use aes_gcm::{
+    Aes256Gcm, Nonce,
+    aead::{Aead, KeyInit, Payload},
+};
+use alloy_primitives::{Address, B256};
+use alloy_rlp::{RlpDecodable, RlpEncodable};
+use sesame_domain::SecretId;
+use zeroize::Zeroizing;
+
+use crate::{error::VaultError, keys::file::KeyFile, secret::Plaintext};
+
+const TAG: &[u8] = b"sesame vault record v1";
+
+/// What is known of a stored secret without opening it.
+#[derive(Debug, Clone, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub struct Metadata {
+    /// Who pushed it.
+    pub owner: Address,
+    /// The asset's epoch in which it was pushed; 0 for a requester's.
+    pub epoch: u64,
+    /// Rises by one with every write.
+    pub version: u64,
+    /// Whether it goes with the asset when that is sold.
+    pub transferable: bool,
+    /// For a protected data's key: the content that it opens.
+    pub content_digest: B256,
+    /// Keccak-256 of the sealed body that it came in.
+    pub sealed_digest: B256,
+    /// Seconds since 1970.
+    pub updated_at: u64,
+    /// Bytes of the secret.
+    pub size: u64,
+}
+
+/// The vault that a record belongs to: EIP-155 chain id and asset registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Home {
+    pub(crate) chain_id: u64,
+    pub(crate) registry: Address,
+}
+
+/// The part of a record that is read without the value.
+#[derive(Debug, Clone, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub(crate) struct Header {
+    pub(crate) metadata: Metadata,
+    /// The data key under the key-encryption key: nonce (12) ‖ ciphertext ‖ tag.
+    wrapped_key: Vec<u8>,
+}
+
+/// Everything that a record must be, bound to its ciphertext.
+fn associated_data(home: Home, secret: &SecretId, metadata: &Metadata) -> Vec<u8> {
+    let mut data = TAG.to_vec();
+    let path = secret.to_string();
+    alloy_rlp::Encodable::encode(&home.chain_id, &mut data);
+    alloy_rlp::Encodable::encode(&home.registry, &mut data);
+    alloy_rlp::Encodable::encode(path.as_str(), &mut data);
+    alloy_rlp::Encodable::encode(metadata, &mut data);
+    data
+}
+
+/// Seals a value under a fresh data key.
+pub(crate) fn seal(
+    home: Home,
+    secret: &SecretId,
+    metadata: Metadata,
+    value: &Plaintext,
+    key: &KeyFile,
+) -> Result<(Header, Vec<u8>), VaultError> {
+    let aad = associated_data(home, secret, &metadata);
+    let data_key = Zeroizing::new(rand::random::<[u8; 32]>());
+    let sealed = encrypt(&data_key, value.expose(), &aad)?;
+    let wrapped_key = encrypt(key.bytes(), data_key.as_slice(), &aad)?;
+    Ok((Header { metadata, wrapped_key }, sealed))
+}
+
+/// Opens a value; any bit changed in header or value is refused.
+pub(crate) fn open(
+    home: Home,
+    secret: &SecretId,
+    header: &Header,
+    sealed: &[u8],
+    key: &KeyFile,
+) -> Result<Plaintext, VaultError> {
+    let aad = associated_data(home, secret, &header.metadata);
+    let data_key = decrypt(key.bytes(), &header.wrapped_key, &aad)?;
+    let data_key: Zeroizing<[u8; 32]> =
+        Zeroizing::new(data_key.as_slice().try_into().map_err(|_| VaultError::Damaged)?);
+    let value = decrypt(&data_key, sealed, &aad)?;
+    if value.len() as u64 != header.metadata.size {
+        return Err(VaultError::Damaged);
+    }
+    Ok(value.into())
+}
+
+/// nonce (12) ‖ ciphertext ‖ tag (16).
+pub(crate) fn encrypt(key: &[u8; 32], value: &[u8], aad: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let nonce = rand::random::<[u8; 12]>();
+    let sealed = Aes256Gcm::new(key.into())
+        .encrypt(&Nonce::from(nonce), Payload { msg: value, aad })
+        .map_err(|_| VaultError::Damaged)?;
+    Ok([nonce.as_slice(), &sealed].concat())
+}
+
+pub(crate) fn decrypt(
+    key: &[u8; 32],
+    sealed: &[u8],
+    aad: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(VaultError::Damaged)?;
+    Aes256Gcm::new(key.into())
+        .decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad })
+        .map(Zeroizing::new)
+        .map_err(|_| VaultError::Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use sesame_domain::AssetId;
+
+    use super::*;
+
+    const HOME: Home = Home { chain_id: 1, registry: Address::ZERO };
+
+    fn key(name: &str) -> KeyFile {
+        let folder = tempfile::tempdir().unwrap();
+        KeyFile::load_or_create(&folder.path().join(name)).unwrap()
+    }
+
+    fn metadata() -> Metadata {
+        Metadata {
+            owner: Address::repeat_byte(1),
+            epoch: 2,
+            version: 3,
+            transferable: false,
+            content_digest: B256::repeat_byte(4),
+            sealed_digest: B256::repeat_byte(5),
+            updated_at: 6,
+            size: 6,
+        }
+    }
+
+    fn secret(byte: u8) -> SecretId {
+        SecretId::Asset(AssetId(B256::repeat_byte(byte)))
+    }
+
+    fn sealed(key: &KeyFile) -> (Header, Vec<u8>) {
+        let value = Zeroizing::new(b"secret".to_vec()).into();
+        seal(HOME, &secret(7), metadata(), &value, key).unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_opens() {
+        let key = key("a");
+        let (header, value) = sealed(&key);
+        let opened = open(HOME, &secret(7), &header, &value, &key).unwrap();
+        assert_eq!(opened.expose(), b"secret");
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_refuses() {
+        let key = key("a");
+        let (header, value) = sealed(&key);
+        for bit in 0..value.len() * 8 {
+            let mut altered = value.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(HOME, &secret(7), &header, &altered, &key).is_err(), "value bit {bit}");
+        }
+        for bit in 0..header.wrapped_key.len() * 8 {
+            let mut altered = header.clone();
+            altered.wrapped_key[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(HOME, &secret(7), &altered, &value, &key).is_err(), "key bit {bit}");
+        }
+    }
+
+    #[test]
+    fn every_field_is_bound() {
+        let key = key("a");
+        let (header, value) = sealed(&key);
+        let with = |change: fn(&mut Metadata)| {
+            let mut altered = header.clone();
+            change(&mut altered.metadata);
+            open(HOME, &secret(7), &altered, &value, &key).is_err()
+        };
+        assert!(with(|m| m.owner = Address::ZERO));
+        assert!(with(|m| m.epoch += 1));
+        assert!(with(|m| m.version += 1));
+        assert!(with(|m| m.transferable = true));
+        assert!(with(|m| m.content_digest = B256::ZERO));
+        assert!(with(|m| m.sealed_digest = B256::ZERO));
+        assert!(with(|m| m.updated_at += 1));
+        assert!(with(|m| m.size += 1));
+        assert!(open(HOME, &secret(8), &header, &value, &key).is_err(), "another asset");
+        let elsewhere = Home { chain_id: 2, ..HOME };
+        assert!(open(elsewhere, &secret(7), &header, &value, &key).is_err(), "another chain");
+        let elsewhere = Home { registry: Address::repeat_byte(9), ..HOME };
+        assert!(open(elsewhere, &secret(7), &header, &value, &key).is_err(), "another registry");
+    }
+
+    #[test]
+    fn another_key_refuses() {
+        let (header, value) = sealed(&key("a"));
+        assert!(open(HOME, &secret(7), &header, &value, &key("b")).is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! Where records live.
+
+pub(crate) mod rocks;
