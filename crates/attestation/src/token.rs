@@ -187,12 +187,12 @@ impl TokenKey {
         validation.validate_exp = false;
         validation.set_required_spec_claims(&["aud", "exp"]);
         validation.set_audience(&[audience]);
-        jsonwebtoken::decode(token, &self.decoding, &validation)
-            .map(|data| data.claims)
-            .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => TokenError::Expired,
-                _ => TokenError::Invalid,
-            })
+        jsonwebtoken::decode(token, &self.decoding, &validation).map(|data| data.claims).map_err(
+            |error| {
+                let expired = matches!(error.kind(), ErrorKind::ExpiredSignature);
+                if expired { TokenError::Expired } else { TokenError::Invalid }
+            },
+        )
     }
 }
 
@@ -250,7 +250,9 @@ mod tests {
 
     #[test]
     fn the_policy_of_today_counts() {
-        let enclave = VerifiedEnclave { kind: TeeKind::Simulated, ..session().enclave };
+        let enclave = session().enclave;
+        let enclave =
+            VerifiedEnclave::from_token(enclave.id(), TeeKind::Simulated, enclave.key().clone());
         let token = key(1).session(&AttestedSession { enclave, ..session() }, 1000);
         let opened = key(1).open_session(&token, &Policy::hardware_only(), 1000);
         assert!(matches!(opened, Err(TokenError::NotAdmitted)));

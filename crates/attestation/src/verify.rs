@@ -133,3 +133,6 @@ const fn verify_simulated(
 ) -> Result<Vec<u8>, AttestationError> {
     Err(AttestationError::KindNotAdmitted)
 }
+
+#[cfg(test)]
+mod tests;

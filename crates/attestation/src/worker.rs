@@ -73,3 +73,6 @@ impl WorkerProof {
         Self { task, worker }
     }
 }
+
+#[cfg(test)]
+mod tests;

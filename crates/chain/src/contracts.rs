@@ -74,7 +74,12 @@ impl Contracts {
     ) -> Result<Self, ChainError> {
         let account = signer.address();
         let mut reader = Reader::connect(rpc_url, deployment).await?;
+        // The nonce is asked for anew each time: one that was counted here would leave a gap after every refusal.
         reader.provider = ProviderBuilder::new()
+            .disable_recommended_fillers()
+            .with_gas_estimation()
+            .with_simple_nonce_management()
+            .with_chain_id(deployment.chain_id)
             .wallet(EthereumWallet::from(signer))
             .connect_http(reader.node.clone())
             .erased();

@@ -61,3 +61,23 @@ impl FromStr for Deployment {
         Ok(serde_json::from_str(text)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_comes_back_as_it_went() {
+        let deployment = Deployment {
+            chain_id: 31337,
+            first_block: 1,
+            asset_registry: Address::repeat_byte(1),
+            enclave_whitelist: Address::repeat_byte(2),
+            task_registry: Address::repeat_byte(3),
+        };
+        let text = serde_json::to_string(&deployment).unwrap();
+        assert!(text.contains("\"chainId\":31337") && text.contains("\"assetRegistry\""));
+        assert_eq!(text.parse::<Deployment>().unwrap(), deployment);
+        assert!(matches!("{}".parse::<Deployment>(), Err(DeploymentError::Malformed(_))));
+    }
+}

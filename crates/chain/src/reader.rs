@@ -1,5 +1,7 @@
 //! Questions to the contracts, as the newest block answers them.
 
+use std::fmt;
+
 use alloy::{
     primitives::{Address, B256, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
@@ -42,11 +44,21 @@ pub struct TaskFacts {
 }
 
 /// One deployment's contracts behind one node, for reading.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reader {
     pub(crate) node: Url,
     pub(crate) provider: DynProvider,
     pub(crate) deployment: Deployment,
+}
+
+impl fmt::Debug for Reader {
+    /// Shows the node's address without its path, which often holds a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("node", &self.node.origin().ascii_serialization())
+            .field("deployment", &self.deployment)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reader {

@@ -30,3 +30,49 @@ pub fn enclave_id(kind: TeeKind, measurement: &[u8]) -> EnclaveId {
     preimage.resize(96 + measurement.len().next_multiple_of(32), 0);
     EnclaveId(keccak256(preimage))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that start with the kind and grow by seven, as the expected ids were computed with `cast abi-encode` and `keccak`.
+    fn measurement(kind: TeeKind, length: usize) -> Vec<u8> {
+        (0..length).map(|at| u8::try_from((at * 7 + kind as usize) % 256).unwrap()).collect()
+    }
+
+    fn check(kind: TeeKind, length: usize, expected: &str) {
+        let id = enclave_id(kind, &measurement(kind, length));
+        assert_eq!(id.to_string(), expected, "{kind:?}, {length} bytes");
+    }
+
+    #[test]
+    fn ids_are_those_that_solidity_would_compute() {
+        use TeeKind::{Sgx, Simulated, Snp, Tdx};
+
+        check(Sgx, 0, "0xd0d56fb725de6864c5219d41e7cdd2557301a353abf350f06d887582614feb61");
+        check(Sgx, 32, "0x5118227f5e266b87f1a0a236263ac58e6c27b24ea809f6ad7c78a4d30c44cee2");
+        check(Sgx, 33, "0xac84d4eded1eb3cef67c4ff9302c65bb11ed39aaffd1ee958471c5ae14d29fd7");
+        check(Tdx, 384, "0x8816734dccbdbc9a072986ee4cdfa5a6444685659964475c770b4aa423592cad");
+        check(Snp, 80, "0x14f60cfe6e08b091b6552dfc65b51f4ef88f7200f2365a5d312b146fdf50e1b6");
+        check(Simulated, 33, "0xa64aa44c04b55aedcb76a2525bc0a559ed72ef33ff5505ac9a6f4abe54b7af7c");
+    }
+
+    #[test]
+    fn kind_length_and_every_bit_tell_enclaves_apart() {
+        let base = measurement(TeeKind::Sgx, 32);
+        let mut seen = std::collections::HashSet::new();
+        for kind in [TeeKind::Sgx, TeeKind::Tdx, TeeKind::Snp, TeeKind::Simulated] {
+            assert!(seen.insert(enclave_id(kind, &base)), "{kind:?}");
+        }
+        for padded in 33..=64 {
+            let mut longer = base.clone();
+            longer.resize(padded, 0);
+            assert!(seen.insert(enclave_id(TeeKind::Sgx, &longer)), "padded to {padded}");
+        }
+        for bit in 0..256 {
+            let mut altered = base.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(seen.insert(enclave_id(TeeKind::Sgx, &altered)), "bit {bit}");
+        }
+    }
+}

@@ -126,3 +126,74 @@ impl Task {
         self.order.grants.iter().find(|grant| grant.index == index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        let snapshot = |epoch| AssetSnapshot {
+            uri: String::new(),
+            digest: B256::ZERO,
+            epoch,
+            serial: 0,
+            price: U256::ZERO,
+        };
+        let order = Order {
+            app: AssetId::default(),
+            enclave: EnclaveId::default(),
+            data: vec![AssetId(B256::repeat_byte(1)), AssetId(B256::repeat_byte(2))],
+            grants: vec![Grant { index: 7, name: "name".parse().unwrap() }],
+            worker: Address::ZERO,
+            sms: Address::ZERO,
+            beneficiary: Address::ZERO,
+            deadline: 0,
+            currency: Address::ZERO,
+            reward: U256::ZERO,
+            max_cost: U256::ZERO,
+            params: String::new(),
+        };
+        Task {
+            requester: Address::ZERO,
+            status: TaskStatus::Purchased,
+            order,
+            app: snapshot(0),
+            data: vec![snapshot(1), snapshot(2)],
+            revoked_grants: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn protected_data_counts_from_one() {
+        let task = task();
+        let found = |n| task.data(n).map(|(id, snapshot)| (id.0[0], snapshot.epoch));
+        assert_eq!(found(0), None);
+        assert_eq!(found(1), Some((1, 1)));
+        assert_eq!(found(2), Some((2, 2)));
+        assert_eq!(found(3), None);
+        assert_eq!(found(u32::MAX), None);
+    }
+
+    #[test]
+    fn grants_are_found_by_index_and_not_by_place() {
+        assert!(task().grant(7).is_some());
+        for absent in [0, 1, 6, 8, u32::MAX] {
+            assert_eq!(task().grant(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn three_of_five_states_are_final() {
+        use TaskStatus::{Cancelled, Completed, Expired, Purchased, Started};
+
+        for (status, text, last) in [
+            (Purchased, "purchased", false),
+            (Started, "started", false),
+            (Completed, "completed", true),
+            (Cancelled, "cancelled", true),
+            (Expired, "expired", true),
+        ] {
+            assert_eq!((status.as_str(), status.is_final()), (text, last));
+        }
+    }
+}

@@ -39,3 +39,6 @@ impl fmt::Display for Confirmation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

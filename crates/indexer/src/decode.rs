@@ -3,7 +3,7 @@
 use alloy::{
     primitives::{Address, B256, keccak256},
     rpc::types::Log,
-    sol_types::{self, SolEvent, SolEventInterface},
+    sol_types::{self, SolEvent, SolEventInterface, abi::AbiDecoderConfig},
 };
 use sesame_chain::{
     Deployment,
@@ -14,7 +14,12 @@ use sesame_chain::{
     },
     convert,
 };
-use sesame_domain::{AssetKind, ChainEvent, EnclaveId, EventAt, LogImage, ParseIdError, Registry, TaskId};
+use sesame_domain::{
+    AssetKind, ChainEvent, EnclaveId, EventAt, LogImage, ParseIdError, Registry, TaskId,
+};
+
+/// What a contract encodes has one encoding: any other was made by somebody else.
+const STRICT: AbiDecoderConfig = AbiDecoderConfig::new().strict(true);
 
 /// A log of our contracts that is not one of their events: other contracts than the manifest says, or a node that lies.
 #[derive(Debug, thiserror::Error)]
@@ -127,11 +132,11 @@ fn is_unmirrored(registry: Registry, topic: Option<&B256>) -> bool {
 
 fn asset_event(log: &Log) -> Result<ChainEvent, Refusal> {
     if log.topic0() == Some(&IERC721::Transfer::SIGNATURE_HASH) {
-        let transfer = IERC721::Transfer::decode_log_validate(&log.inner)?;
+        let transfer = IERC721::Transfer::decode_log_with_config(&log.inner, STRICT)?;
         let (asset, from, to) = (transfer.tokenId.into(), transfer.from, transfer.to);
         return Ok(ChainEvent::AssetTransferred { asset, from, to });
     }
-    Ok(match IAssetRegistryEvents::decode_log_validate(&log.inner)?.data {
+    Ok(match IAssetRegistryEvents::decode_log_with_config(&log.inner, STRICT)?.data {
         IAssetRegistryEvents::AssetRegistered(event) => ChainEvent::AssetRegistered {
             asset: event.assetId.into(),
             kind: AssetKind::try_from(event.kind)?,
@@ -147,7 +152,7 @@ fn asset_event(log: &Log) -> Result<ChainEvent, Refusal> {
 }
 
 fn whitelist_event(log: &Log) -> Result<ChainEvent, Refusal> {
-    Ok(match IEnclaveWhitelistEvents::decode_log_validate(&log.inner)?.data {
+    Ok(match IEnclaveWhitelistEvents::decode_log_with_config(&log.inner, STRICT)?.data {
         IEnclaveWhitelistEvents::EnclaveAuthorized(event) => ChainEvent::EnclaveAuthorized {
             asset: event.assetId.into(),
             enclave: EnclaveId(event.enclaveId),
@@ -165,7 +170,7 @@ fn whitelist_event(log: &Log) -> Result<ChainEvent, Refusal> {
 fn task_event(log: &Log) -> Result<ChainEvent, Refusal> {
     use ITaskRegistryEvents as Event;
 
-    Ok(match Event::decode_log_validate(&log.inner)?.data {
+    Ok(match Event::decode_log_with_config(&log.inner, STRICT)?.data {
         Event::TaskPurchased(event) => ChainEvent::TaskPurchased {
             task: TaskId(event.taskId),
             requester: event.requester,
@@ -184,3 +189,6 @@ fn task_event(log: &Log) -> Result<ChainEvent, Refusal> {
         Event::Withdrawn(_) => return Err(sol_types::Error::custom("not mirrored").into()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,12 +68,12 @@ impl Node {
         let block: Option<RpcBlock> = answer(self.provider.get_block_by_number(at)).await?;
         let header = VerifiedHeader::check(&block.ok_or(SourceError::NoBlock(at))?.header)?;
         let got = header.block().number;
-        match at {
-            BlockNumberOrTag::Number(asked) if asked != got => {
-                Err(Lie::WrongBlock { asked, got }.into())
-            }
-            _ => Ok(header),
+        if let BlockNumberOrTag::Number(asked) = at
+            && asked != got
+        {
+            return Err(Lie::WrongBlock { asked, got }.into());
         }
+        Ok(header)
     }
 
     /// The headers from `first` to `last`, in order.

@@ -17,7 +17,7 @@ pub enum Lie {
     #[error("asked for block {asked}, got block {got}")]
     WrongBlock { asked: u64, got: u64 },
     /// The block does not name its predecessor as parent.
-    #[error("block {number} does not join block {} before it", number - 1)]
+    #[error("block {number} does not join block {} before it", number.saturating_sub(1))]
     ParentLink { number: u64 },
     /// A log given for a block of another hash.
     #[error("a log was given for block {number} that belongs to another block")]
@@ -118,3 +118,6 @@ pub(crate) fn joins(parent: &Block, child: &Block) -> Result<(), Lie> {
         Err(Lie::ParentLink { number: child.number })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ mod record;
 mod safe;
 mod secret;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,

@@ -203,3 +203,6 @@ impl Vault {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

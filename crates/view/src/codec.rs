@@ -217,3 +217,6 @@ fn decode_list<T: Row>(input: &mut &[u8]) -> Result<Vec<T>, Error> {
     let length = decode::<u64>(input)?;
     (0..length).map(|_| T::decode(input)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,10 @@ mod error;
 pub mod project;
 mod read;
 mod schema;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use error::{OpenError, ProjectError, ReadError, WriteError};

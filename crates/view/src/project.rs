@@ -132,3 +132,6 @@ const fn status_after(event: &ChainEvent) -> Option<TaskStatus> {
         | ChainEvent::EnclaveRevoked { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,3 +240,6 @@ impl<'a> Standings<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -410,3 +410,6 @@ fn undo_entries(mut list: &[u8]) -> Result<Vec<(&'static str, &[u8])>, ReadError
     }
     if list.is_empty() { Ok(entries) } else { Err(damaged()) }
 }
+
+#[cfg(test)]
+mod tests;

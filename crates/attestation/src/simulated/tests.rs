@@ -12,7 +12,12 @@ fn root() -> Signer {
 }
 
 fn quote() -> SimulatedEvidence {
-    SimulatedEvidence::quote(IMITATES, &measure(b"launcher", b"app", Address::ZERO), REPORT_DATA, &root())
+    SimulatedEvidence::quote(
+        IMITATES,
+        &measure(b"launcher", b"app", Address::ZERO),
+        REPORT_DATA,
+        &root(),
+    )
 }
 
 fn check(evidence: &SimulatedEvidence) -> Result<Vec<u8>, QuoteError> {
@@ -114,7 +119,9 @@ fn other_formats_and_shapes_are_refused() {
     let mut other = quote();
     other.format = "sesame-simulated/2".to_owned();
     assert!(matches!(check(&other), Err(QuoteError::WrongFormat(_))));
-    for (imitates, length) in [(0, 32), (1, 31), (1, 33), (2, 32), (3, 32), (4, 32), (255, 32), (1, 0)] {
+    for (imitates, length) in
+        [(0, 32), (1, 31), (1, 33), (2, 32), (3, 32), (4, 32), (255, 32), (1, 0)]
+    {
         let odd = SimulatedEvidence::quote(imitates, &vec![0; length], REPORT_DATA, &root());
         assert_eq!(check(&odd), Err(QuoteError::WrongShape { imitates, length }));
     }

@@ -1,0 +1,176 @@
+//! What the user may say: the commands and the options that all of them share.
+
+use std::path::PathBuf;
+
+use alloy::primitives::Address;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{
+    account::AccountCommand, app::AppCommand, completions::CompletionsArgs, data::DataCommand,
+    enclave::EnclaveCommand, explain::ExplainArgs, secret::SecretCommand, serve::ServeArgs,
+    task::TaskCommand, worker::WorkerArgs,
+};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 refused by a contract or denied by the SMS, 64 misused.
+
+Examples:
+  export SESAME_RPC_URL=http://127.0.0.1:8545 SESAME_SMS_URL=http://127.0.0.1:8080
+  export SESAME_DEPLOYMENT=deployment.json
+  sesame status
+  sesame app register --file app.py --keystore alice.json --password-file alice.pass
+  sesame explain 0x…";
+
+/// Secrets for trusted execution environments, released as the blockchain says.
+#[derive(Debug, Parser)]
+#[command(name = "sesame", version, after_help = AFTER_HELP, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct GlobalArgs {
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Address of an Ethereum node.
+    #[arg(long, global = true, env = "SESAME_RPC_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) rpc_url: Option<String>,
+    /// Address of the SMS.
+    #[arg(long, global = true, env = "SESAME_SMS_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) sms_url: Option<String>,
+    /// The deployment's manifest.
+    #[arg(long, global = true, env = "SESAME_DEPLOYMENT", value_name = "FILE")]
+    pub(crate) deployment: Option<PathBuf>,
+    /// The SMS identity that you trust; secrets are sealed only to keys that it certified.
+    #[arg(long, global = true, env = "SESAME_SMS_IDENTITY", value_name = "ADDRESS")]
+    pub(crate) sms_identity: Option<Address>,
+    /// Your account: an encrypted keystore. Without it, SESAME_PRIVATE_KEY is used (for development only).
+    #[arg(long, global = true, env = "SESAME_KEYSTORE", value_name = "FILE")]
+    pub(crate) keystore: Option<PathBuf>,
+    /// A file with the keystore's password on its first line; asked for on a terminal otherwise.
+    #[arg(long, global = true, env = "SESAME_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// How much to log to stderr; RUST_LOG wins. `info` for serve and worker, `warn` for the rest by default.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+}
+
+/// How much to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Follow the chain and release secrets.
+    Serve(Box<ServeArgs>),
+    /// Run the tasks that name this account as their worker.
+    Worker(Box<WorkerArgs>),
+    /// Make an account, or see which one is in use.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Register, measure and sell apps.
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Protect, register and sell data.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Say which enclaves may use an asset.
+    #[command(subcommand)]
+    Enclave(EnclaveCommand),
+    /// Push secrets to the SMS.
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Buy tasks and follow them.
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Ask whether an enclave would get a task's secrets, and why not.
+    Explain(ExplainArgs),
+    /// Ask the SMS what it follows and whether it is ready.
+    #[command(after_help = "Example:\n  sesame status --sms-url http://127.0.0.1:8080")]
+    Status,
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+impl Command {
+    /// How much this command logs unless told otherwise.
+    pub(crate) const fn log_level(&self) -> LogLevel {
+        match self {
+            Self::Serve(_) | Self::Worker(_) => LogLevel::Info,
+            Self::Account(_)
+            | Self::App(_)
+            | Self::Data(_)
+            | Self::Enclave(_)
+            | Self::Secret(_)
+            | Self::Task(_)
+            | Self::Explain(_)
+            | Self::Status
+            | Self::Completions(_) => LogLevel::Warn,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            if command.has_subcommands() {
+                for sub in command.get_subcommands() {
+                    check(sub, &path);
+                }
+            } else {
+                let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(example.contains("Example"), "{path} has no example");
+                assert!(command.get_about().is_some(), "{path} has no description");
+            }
+        }
+        check(&Cli::command(), "");
+    }
+
+    #[test]
+    fn a_key_is_never_an_argument() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                assert!(!["private_key", "password", "value"].contains(&name), "{name}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

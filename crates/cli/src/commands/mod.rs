@@ -1,0 +1,62 @@
+//! The commands, a file per group.
+
+pub(crate) mod account;
+pub(crate) mod app;
+mod asset;
+pub(crate) mod completions;
+pub(crate) mod data;
+pub(crate) mod enclave;
+pub(crate) mod explain;
+pub(crate) mod secret;
+pub(crate) mod serve;
+mod status;
+pub(crate) mod task;
+pub(crate) mod worker;
+
+use serde_json::{Value, json};
+use sesame_chain::Mined;
+
+use crate::{args::Command, context::Context};
+
+/// Runs a command; gives the exit code.
+pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u8> {
+    match command {
+        Command::Serve(args) => serve::run(*args, context).await?,
+        Command::Worker(args) => worker::run(*args, context).await?,
+        Command::Account(command) => account::run(&command, context)?,
+        Command::App(command) => app::run(command, context).await?,
+        Command::Data(command) => data::run(command, context).await?,
+        Command::Enclave(command) => enclave::run(command, context).await?,
+        Command::Secret(command) => secret::run(command, context).await?,
+        Command::Task(command) => task::run(command, context).await?,
+        Command::Explain(args) => return explain::run(&args, context).await,
+        Command::Status => status::run(context).await?,
+        Command::Completions(args) => completions::run(&args, context),
+    }
+    Ok(0)
+}
+
+/// The transaction and its block, as every command that sends one shows them.
+fn mined<T>(mined: &Mined<T>) -> [(&'static str, Value); 2] {
+    [("transaction", json!(mined.transaction)), ("block", json!(mined.block.number))]
+}
+
+/// Waits for the operator to stop the program, by Ctrl-C or SIGTERM.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be listened for");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    tracing::info!("stopping");
+}

@@ -1,0 +1,56 @@
+//! `sesame worker`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use sesame_worker::{Config, DEFAULT_PARALLEL, DEFAULT_POLL, Tee};
+
+use super::stopped;
+use crate::{context::Context, failure::Misuse};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sesame worker --keystore worker.json --password-file worker.pass --sms-identity 0x… \\
+    --quoter sesame-simulated-tee --root-key root.key --launcher sesame-enclave --work-dir /var/lib/sesame/worker
+
+The account pays for the gas of `start` and `complete`, and vouches to the SMS for the enclaves that it runs.
+Secrets never pass through the worker: the enclave fetches them itself.")]
+pub(crate) struct WorkerArgs {
+    /// Holds a folder per task.
+    #[arg(long, value_name = "FOLDER", default_value = "worker")]
+    work_dir: PathBuf,
+    /// The quoting process of the simulated TEE.
+    #[arg(long, value_name = "FILE")]
+    quoter: PathBuf,
+    /// The key of the simulated root of trust; made on the first run.
+    #[arg(long, value_name = "FILE")]
+    root_key: PathBuf,
+    /// The launcher that runs inside the TEE, and is measured with the app.
+    #[arg(long, value_name = "FILE")]
+    launcher: PathBuf,
+    /// How often the chain is asked for new tasks, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_POLL.as_millis() as u64)]
+    poll_ms: u64,
+    /// How many tasks run at a time.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PARALLEL)]
+    parallel: usize,
+}
+
+pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<()> {
+    let sms_url = context.sms_url()?.parse();
+    let config = Config {
+        rpc_url: context.rpc_url()?.to_owned(),
+        deployment: context.deployment()?,
+        account: context.account()?,
+        sms_url: sms_url.map_err(|_| {
+            Misuse::new("the SMS's address is no URL", "give --sms-url as http://… or https://…")
+        })?,
+        sms_identity: context.sms_identity()?,
+        work_dir: args.work_dir,
+        tee: Tee { quoter: args.quoter, root_key: args.root_key, launcher: args.launcher },
+        poll_interval: Duration::from_millis(args.poll_ms.max(1)),
+        max_parallel: args.parallel.max(1),
+    };
+    Ok(sesame_worker::run(config, stopped()).await?)
+}

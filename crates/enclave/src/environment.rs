@@ -1,0 +1,245 @@
+//! The environment that the app sees: all of it, and nothing of the launcher's.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use sesame_domain::{AssetId, TaskId};
+use zeroize::Zeroizing;
+
+use crate::scratch;
+
+/// The kernel's cap on one string of the environment, with its `NAME=` and the NUL at its end.
+const MAX_STRING: usize = 131_072;
+
+/// What all secrets together may take of the kernel's cap on the whole environment; beyond it they come as files alone.
+const MAX_STRINGS: usize = 1 << 20;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What anybody may know of the run.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Which task.
+    pub task: TaskId,
+    /// Which app.
+    pub app: AssetId,
+    /// `IEXEC_IN`.
+    pub input: PathBuf,
+    /// `IEXEC_OUT`.
+    pub output: PathBuf,
+    /// `HOME` and, so that no temporary file lands on a disk, `TMPDIR`.
+    pub home: PathBuf,
+    /// The names in `IEXEC_IN` of the decrypted protected data, number 1 first.
+    pub data: Vec<String>,
+}
+
+/// A secret and the variable that carries it.
+pub struct Secret {
+    /// The variable's name.
+    pub variable: String,
+    /// Any bytes.
+    pub value: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("variable", &self.variable).finish_non_exhaustive()
+    }
+}
+
+/// Variables with their values; the debug form shows the names alone.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(Vec<(OsString, OsString)>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Environment {
+    /// The public facts as iExec apps expect them.
+    #[must_use]
+    pub fn new(facts: &Facts) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in
+            [("PATH", PATH), ("LANG", "C.UTF-8"), ("IEXEC_INPUT_FILES_NUMBER", "0")]
+        {
+            environment.set(name, value);
+        }
+        environment.set("HOME", &facts.home);
+        environment.set("TMPDIR", &facts.home);
+        environment.set("IEXEC_IN", &facts.input);
+        environment.set("IEXEC_OUT", &facts.output);
+        environment.set("IEXEC_INPUT_FILES_FOLDER", &facts.input);
+        environment.set("IEXEC_TASK_ID", facts.task.to_string());
+        environment.set("IEXEC_APP_ADDRESS", facts.app.to_string());
+        environment.set("IEXEC_BULK_SLICE_SIZE", facts.data.len().to_string());
+        for (file, n) in facts.data.iter().zip(1..) {
+            if n == 1 {
+                environment.set("IEXEC_DATASET_FILENAME", file);
+            }
+            environment.set(format!("IEXEC_DATASET_{n}_FILENAME"), file);
+        }
+        environment
+    }
+
+    /// Adds secrets: each as a file of `folder` named by `<VARIABLE>_FILE`, and in the variable itself where it fits.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn add_secrets(&mut self, folder: &Path, secrets: &[Secret]) -> io::Result<()> {
+        let mut room = MAX_STRINGS;
+        for Secret { variable, value } in secrets {
+            let file = folder.join(variable);
+            scratch::write(&file, value)?;
+            self.set(format!("{variable}_FILE"), file);
+            let size = variable.len() + value.len() + 2;
+            if size <= MAX_STRING && size <= room && !value.contains(&0) {
+                room -= size;
+                self.set(variable, OsStr::from_bytes(value));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a variable.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// Every variable.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        self.0.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn facts(data: &[&str]) -> Facts {
+        Facts {
+            task: TaskId([7; 32].into()),
+            app: AssetId([9; 32].into()),
+            input: "/in".into(),
+            output: "/out".into(),
+            home: "/home".into(),
+            data: data.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn with_secrets(secrets: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, Environment) {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets: Vec<_> = secrets
+            .iter()
+            .map(|(variable, value)| Secret {
+                variable: (*variable).to_owned(),
+                value: value.clone().into(),
+            })
+            .collect();
+        let mut environment = Environment::new(&facts(&[]));
+        environment.add_secrets(folder.path(), &secrets).unwrap();
+        (folder, environment)
+    }
+
+    #[test]
+    fn the_public_part_is_exactly_this() {
+        let environment = Environment::new(&facts(&["x", "y"]));
+        let names: BTreeSet<_> =
+            environment.iter().map(|(name, _)| name.to_str().unwrap()).collect();
+        let expected = [
+            "HOME",
+            "IEXEC_APP_ADDRESS",
+            "IEXEC_BULK_SLICE_SIZE",
+            "IEXEC_DATASET_1_FILENAME",
+            "IEXEC_DATASET_2_FILENAME",
+            "IEXEC_DATASET_FILENAME",
+            "IEXEC_IN",
+            "IEXEC_INPUT_FILES_FOLDER",
+            "IEXEC_INPUT_FILES_NUMBER",
+            "IEXEC_OUT",
+            "IEXEC_TASK_ID",
+            "LANG",
+            "PATH",
+            "TMPDIR",
+        ];
+        assert_eq!(names, expected.into());
+        assert_eq!(environment.get("IEXEC_DATASET_FILENAME").unwrap(), "x");
+        assert_eq!(environment.get("IEXEC_DATASET_2_FILENAME").unwrap(), "y");
+        assert_eq!(environment.get("IEXEC_BULK_SLICE_SIZE").unwrap(), "2");
+        let none = Environment::new(&facts(&[]));
+        assert_eq!(none.get("IEXEC_BULK_SLICE_SIZE").unwrap(), "0");
+        assert_eq!(none.get("IEXEC_DATASET_FILENAME"), None);
+    }
+
+    #[test]
+    fn small_secrets_get_both_forms_even_when_they_are_no_text() {
+        let value = vec![0xff, 0xfe, b'\n', b'=', b'"'];
+        let (_folder, environment) = with_secrets(&[("S", value.clone())]);
+        assert_eq!(environment.get("S").unwrap().as_bytes(), value);
+        assert_eq!(std::fs::read(environment.get("S_FILE").unwrap()).unwrap(), value);
+    }
+
+    #[test]
+    fn a_nul_byte_makes_a_secret_a_file() {
+        for value in [vec![0], b"a\0b".to_vec(), b"trailing\0".to_vec()] {
+            let (_folder, environment) = with_secrets(&[("S", value.clone())]);
+            assert_eq!(environment.get("S"), None);
+            assert_eq!(std::fs::read(environment.get("S_FILE").unwrap()).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn the_kernels_cap_decides_to_the_byte() {
+        let largest = MAX_STRING - "SECRET=".len() - 1;
+        let (_folder, environment) =
+            with_secrets(&[("SECRET", vec![b'x'; largest]), ("TOOBIG", vec![b'x'; largest + 1])]);
+        assert_eq!(environment.get("SECRET").unwrap().len(), largest);
+        assert_eq!(environment.get("TOOBIG"), None);
+        assert!(environment.get("TOOBIG_FILE").is_some());
+        let command = |environment: &Environment| {
+            std::process::Command::new("true").env_clear().envs(environment.iter()).status()
+        };
+        assert!(command(&environment).unwrap().success(), "the kernel takes what is let through");
+        let mut beyond = environment.clone();
+        beyond.set("TOOBIG", OsStr::from_bytes(&vec![b'x'; largest + 1]));
+        assert!(command(&beyond).is_err(), "and one byte more it does not");
+    }
+
+    #[test]
+    fn many_large_secrets_do_not_burst_the_environment() {
+        let secrets: Vec<_> = (1..=32)
+            .map(|i| (format!("IEXEC_REQUESTER_SECRET_{i}"), vec![b'x'; 130_000]))
+            .collect();
+        let secrets: Vec<_> =
+            secrets.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let (_folder, environment) = with_secrets(&secrets);
+        assert!(environment.get("IEXEC_REQUESTER_SECRET_8").is_some());
+        assert!(environment.get("IEXEC_REQUESTER_SECRET_9").is_none());
+        assert!(environment.get("IEXEC_REQUESTER_SECRET_32_FILE").is_some());
+        let status =
+            std::process::Command::new("true").env_clear().envs(environment.iter()).status();
+        assert!(status.unwrap().success());
+    }
+
+    #[test]
+    fn debug_shows_names_alone() {
+        let (_folder, environment) = with_secrets(&[("S", b"hunter2".to_vec())]);
+        let secret = Secret { variable: "S".into(), value: b"hunter2".to_vec().into() };
+        let shown = format!("{environment:?} {secret:?}");
+        assert!(shown.contains("S_FILE"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

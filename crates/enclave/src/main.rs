@@ -1,0 +1,62 @@
+//! What runs inside the TEE.
+
+use std::{io, process::ExitCode};
+
+use sesame_enclave::{
+    Launch, LaunchError,
+    channel::{Channel, ToHost},
+    harden, run,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "\
+sesame-enclave run --tee simulated --sms-identity ADDRESS --app-fd N
+                   --task ID --sms-url URL --deadline SECONDS --work-dir DIR
+    The first line is given by the quoting process and measured; the second comes from the host.";
+
+fn main() -> ExitCode {
+    let mut channel = Channel::new(io::stdin(), io::stdout());
+    let ended = match launch() {
+        Ok(launch) => until_stopped(&launch, &mut channel),
+        Err(error) => {
+            eprintln!("{USAGE}");
+            Err(error)
+        }
+    };
+    let (message, code) = match ended {
+        Ok(result) => (result, ExitCode::SUCCESS),
+        Err(error) => (ToHost::Failed(error.to_failure()), ExitCode::FAILURE),
+    };
+    // A host that is gone learns nothing, and needs nothing.
+    let _ = channel.tell(&message);
+    code
+}
+
+fn launch() -> Result<Launch, LaunchError> {
+    harden::harden()?;
+    harden::end_with_parent()?;
+    let mut args = std::env::args().skip(1);
+    if args.next().is_none_or(|verb| verb != "run") {
+        return Err(LaunchError::NoVerb);
+    }
+    Ok(Launch::parse(args)?)
+}
+
+/// Runs the task until it ends, the host is gone or a signal comes. Whatever was decrypted goes with the future.
+fn until_stopped(
+    launch: &Launch,
+    channel: &mut Channel<io::Stdout>,
+) -> Result<ToHost, LaunchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(LaunchError::Runtime)?.block_on(async {
+        let closed = channel.closed();
+        let mut terminate = signal(SignalKind::terminate()).map_err(LaunchError::Runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(LaunchError::Runtime)?;
+        tokio::select! {
+            result = run(launch, channel) => result,
+            () = closed => Err(LaunchError::Stopped),
+            _ = terminate.recv() => Err(LaunchError::Stopped),
+            _ = interrupt.recv() => Err(LaunchError::Stopped),
+        }
+    })
+}

@@ -1,0 +1,263 @@
+//! Attests and fetches the task's bundle, as patiently as the deadline allows.
+
+use std::{io::Write, time::Duration};
+
+use rand::Rng;
+use sesame_client::{
+    TransportError,
+    enclave::{EnclaveError, Guest, Session},
+};
+use sesame_domain::{Resource, TaskId};
+use sesame_protocol::{
+    bundle::{Bundle, BundledSecret},
+    denial::DenialBody,
+    jwe::EnclaveKey,
+    rcar::Tee,
+};
+use tokio::time::Instant;
+
+use crate::{
+    Launch,
+    channel::{Channel, ChannelError, Step, ToHost},
+};
+
+/// The pause between two requests, before jitter.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause that an SMS may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// There is no bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The host or the quoting process does not keep to the protocol.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The SMS gives nothing, or what it gives is not to be believed.
+    #[error(transparent)]
+    Sms(#[from] EnclaveError),
+}
+
+impl ReleaseError {
+    /// A stable name.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Channel(_) => "channel_broken",
+            Self::Sms(error) => match error {
+                EnclaveError::Denied(_) => "denied",
+                EnclaveError::Unavailable { .. } | EnclaveError::Transport(_) => "sms_unavailable",
+                EnclaveError::NotAttested { .. } => "not_attested",
+                EnclaveError::Bundle(_) | EnclaveError::Jwe(_) => "bundle_refused",
+                EnclaveError::AttestAgain { .. }
+                | EnclaveError::Absent { .. }
+                | EnclaveError::Refused { .. }
+                | EnclaveError::NoSession
+                | EnclaveError::WrongHashAlgorithm(_)
+                | EnclaveError::NoEvidence(_)
+                | _ => "sms_refused",
+            },
+        }
+    }
+
+    /// The reasons of a refusal.
+    #[must_use]
+    pub fn reasons(&self) -> &[DenialBody] {
+        match self {
+            Self::Sms(EnclaveError::Denied(reasons)) => reasons,
+            Self::Sms(_) | Self::Channel(_) => &[],
+        }
+    }
+
+    /// Whether the same request may succeed a little later: the SMS does not answer or cannot decide yet, the session ended,
+    /// or every reason of the refusal is that the mirror has not got there yet. Any other denial is final for this run.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Channel(_) => false,
+            Self::Sms(EnclaveError::Denied(reasons)) => {
+                !reasons.is_empty() && reasons.iter().all(is_only_early)
+            }
+            Self::Sms(error) => matches!(
+                error,
+                EnclaveError::Unavailable { .. }
+                    | EnclaveError::AttestAgain { .. }
+                    | EnclaveError::Transport(TransportError::Http(_))
+            ),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let asked = match self {
+            Self::Sms(EnclaveError::Unavailable { retry_after, .. }) => *retry_after,
+            Self::Sms(_) | Self::Channel(_) => None,
+        };
+        asked
+            .unwrap_or(PAUSE)
+            .clamp(PAUSE, LONGEST_PAUSE)
+            .mul_f64(rand::rng().random_range(0.5..=1.5))
+    }
+
+    const fn wants_new_session(&self) -> bool {
+        matches!(self, Self::Sms(EnclaveError::AttestAgain { .. }))
+    }
+}
+
+/// A worker starts the task a moment before the launcher asks, so the mirror may not have seen that block at all.
+const fn is_only_early(reason: &DenialBody) -> bool {
+    matches!(reason, DenialBody::NotYetConfirmed { .. } | DenialBody::TaskNotStarted)
+}
+
+/// Attests with a fresh key that the worker vouches for, and fetches the bundle with all its secrets.
+///
+/// # Errors
+/// When the SMS denies for good, what it gives is not to be believed, or `patience` is over: then with the last reason.
+pub async fn release<W: Write>(
+    launch: &Launch,
+    patience: Duration,
+    channel: &mut Channel<W>,
+) -> Result<Bundle, ReleaseError> {
+    let end = Instant::now() + patience;
+    let key = EnclaveKey::random();
+    let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, Tee::Sample)?;
+    loop {
+        let error = match attempt(&guest, launch.task, end, channel).await {
+            Ok(bundle) => return Ok(bundle),
+            Err(error) => error,
+        };
+        wait(error, end).await?;
+    }
+}
+
+/// One session: attested once, used until it ends.
+async fn attempt<W: Write>(
+    guest: &Guest,
+    task: TaskId,
+    end: Instant,
+    channel: &mut Channel<W>,
+) -> Result<Bundle, ReleaseError> {
+    let voucher = channel.vouch(guest.key().thumbprint())?;
+    let session = guest.attest(Some(&voucher), |report_data| channel.quote(report_data)).await?;
+    channel.tell(&ToHost::Progress(Step::Attested))?;
+    let mut bundle = patiently(end, async || session.bundle(task).await).await?;
+    for resource in std::mem::take(&mut bundle.omitted) {
+        bundle.secrets.push(one(&session, task, resource, end).await?);
+    }
+    Ok(bundle)
+}
+
+/// A secret that did not fit. The signed bundle lists it; its version is not told.
+async fn one(
+    session: &Session<'_>,
+    task: TaskId,
+    resource: Resource,
+    end: Instant,
+) -> Result<BundledSecret, ReleaseError> {
+    let value = patiently(end, async || session.resource(task, resource).await).await?;
+    Ok(BundledSecret { resource, version: 0, value })
+}
+
+async fn patiently<T>(
+    end: Instant,
+    request: impl AsyncFn() -> Result<T, EnclaveError>,
+) -> Result<T, ReleaseError> {
+    loop {
+        match request().await.map_err(ReleaseError::Sms) {
+            Err(error) if !error.wants_new_session() => wait(error, end).await?,
+            other => return other,
+        }
+    }
+}
+
+/// Waits a little after an error that may pass; any other error, and the last one before the end, is final.
+async fn wait(error: ReleaseError, end: Instant) -> Result<(), ReleaseError> {
+    let next = Instant::now() + error.pause();
+    if !error.is_retryable() || next > end {
+        return Err(error);
+    }
+    tokio::time::sleep_until(next).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::B256;
+
+    use super::*;
+
+    fn denied(reasons: &[DenialBody]) -> ReleaseError {
+        EnclaveError::Denied(reasons.to_vec()).into()
+    }
+
+    const EARLY: DenialBody = DenialBody::NotYetConfirmed { block: 9, confirmed: 7 };
+
+    #[test]
+    fn only_the_mirrors_delay_is_waited_for() {
+        assert!(denied(&[EARLY]).is_retryable());
+        assert!(denied(&[EARLY, DenialBody::TaskNotStarted]).is_retryable());
+        for final_reason in [
+            DenialBody::TaskUnknown,
+            DenialBody::TaskEnded { status: "completed".into() },
+            DenialBody::NotWhitelisted { asset: B256::ZERO, enclave: B256::ZERO },
+            DenialBody::AuthorizationVoid { asset: B256::ZERO },
+            DenialBody::NotYetValid { asset: B256::ZERO, not_before: 9 },
+            DenialBody::GrantRevoked { index: 1 },
+            DenialBody::Unrecognised,
+        ] {
+            assert!(
+                !denied(std::slice::from_ref(&final_reason)).is_retryable(),
+                "{final_reason:?}"
+            );
+            assert!(!denied(&[EARLY, final_reason.clone()]).is_retryable(), "{final_reason:?}");
+        }
+        assert!(!denied(&[]).is_retryable(), "a refusal without a reason is final");
+    }
+
+    #[test]
+    fn what_is_not_to_be_believed_is_final() {
+        let sms = |error| ReleaseError::Sms(error);
+        let detail = String::new;
+        let later = Some(Duration::from_secs(600));
+        let busy = sms(EnclaveError::Unavailable { detail: detail(), retry_after: later });
+        assert!(busy.is_retryable() && busy.pause() <= LONGEST_PAUSE * 2);
+        assert!(sms(EnclaveError::AttestAgain { detail: detail() }).is_retryable());
+        for error in [
+            EnclaveError::NotAttested { detail: detail() },
+            EnclaveError::Absent { detail: detail() },
+            EnclaveError::Refused { status: 400, detail: detail() },
+            EnclaveError::NoSession,
+            EnclaveError::Transport(TransportError::TooLarge { limit: 1 }),
+            EnclaveError::Bundle(sesame_protocol::bundle::BundleError::WrongNonce),
+        ] {
+            let error = sms(error);
+            assert!(!error.is_retryable(), "{error}");
+        }
+        assert!(!ReleaseError::Channel(ChannelError::Closed).is_retryable());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_reason_before_the_deadline_is_told() {
+        let asked = std::cell::Cell::new(0);
+        let end = Instant::now() + Duration::from_secs(60);
+        let error = patiently::<()>(end, async || {
+            asked.set(asked.get() + 1);
+            Err(EnclaveError::Denied(vec![EARLY]))
+        });
+        assert_eq!(error.await.unwrap_err().reasons(), [EARLY]);
+        assert!((40..=120).contains(&asked.get()), "asked {} times", asked.get());
+        assert!(Instant::now() <= end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_final_refusal_is_asked_for_once() {
+        let asked = std::cell::Cell::new(0);
+        let end = Instant::now() + Duration::from_secs(60);
+        let result = patiently::<()>(end, async || {
+            asked.set(asked.get() + 1);
+            Err(EnclaveError::Denied(vec![EARLY, DenialBody::TaskUnknown]))
+        });
+        assert!(result.await.is_err());
+        assert_eq!(asked.get(), 1);
+    }
+}

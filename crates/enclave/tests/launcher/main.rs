@@ -1,0 +1,403 @@
+//! The launcher in the simulated TEE, as processes, against a small SMS; the test is its host.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
+mod sms;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use age::{secrecy::ExposeSecret, x25519::Identity};
+use alloy_primitives::{Address, B256, U256};
+use sesame_domain::{AssetId, AssetSnapshot, BlockRef, EnclaveId, Order, Resource};
+use sesame_enclave::{
+    channel::{Failure, FromHost, ToHost},
+    output,
+    simulated::load_or_create,
+};
+use sesame_protocol::{
+    bundle::{Bundle, BundledSecret},
+    denial::DenialBody,
+    signature::Signer,
+    voucher::SignedVoucher,
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use sms::{DOMAIN, Script, TASK};
+
+const PLAIN: &str = "name,age\nada,36\n";
+
+/// A whole world for one run, to be changed before it runs.
+struct World {
+    folder: TempDir,
+    script: Script,
+    trusted: Address,
+    app: PathBuf,
+}
+
+impl World {
+    fn new(app: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            path
+        };
+        let (identity, owner) = (Signer::random(), Identity::generate());
+        let content = age::encrypt(&owner.to_public(), PLAIN.as_bytes()).unwrap();
+        let data = snapshot(&file("data", &content), &content);
+        let app_file = file("app", app.as_bytes());
+        let trusted = identity.address();
+        let secret = |resource, value: &[u8]| BundledSecret {
+            resource,
+            version: 1,
+            value: value.to_vec().into(),
+        };
+        let key = owner.to_string();
+        let bundle = Bundle {
+            task: TASK,
+            chain_id: DOMAIN.chain_id,
+            task_registry: Address::ZERO,
+            sms: trusted,
+            requester: Address::ZERO,
+            order: Order {
+                app: AssetId(B256::repeat_byte(1)),
+                enclave: EnclaveId(B256::ZERO),
+                data: vec![AssetId(B256::repeat_byte(2))],
+                grants: Vec::new(),
+                worker: Address::ZERO,
+                sms: trusted,
+                beneficiary: Address::ZERO,
+                deadline: now() + 30,
+                currency: Address::ZERO,
+                reward: U256::ZERO,
+                max_cost: U256::ZERO,
+                params: "  one two\tthree ".to_owned(),
+            },
+            app: snapshot(&app_file, app.as_bytes()),
+            data: vec![data],
+            secrets: vec![
+                secret(Resource::AppSecret, b"app-secret"),
+                secret(Resource::RequesterSecret(7), b"se\0ven"),
+                secret(Resource::ProtectedData(1), key.expose_secret().as_bytes()),
+            ],
+            omitted: vec![Resource::RequesterSecret(9)],
+            head: BlockRef::default(),
+            confirmed: BlockRef::default(),
+        };
+        let root = load_or_create(&folder.path().join("root")).unwrap().address();
+        let alone = vec![(Resource::RequesterSecret(9), vec![b'9'; 200_000])];
+        let script = Script { identity, bundle, refusals: Vec::new(), alone, root };
+        fs::create_dir(folder.path().join("work")).unwrap();
+        Self { folder, script, trusted, app: app_file }
+    }
+
+    fn start(self) -> Run {
+        let (folder, deadline) = (self.folder, self.script.bundle.order.deadline);
+        let url = sms::start(self.script);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sesame-simulated-tee"))
+            .arg("--root-key")
+            .arg(folder.path().join("root"))
+            .args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"])
+            .arg(self.app)
+            .args(["--sms-identity", &self.trusted.to_string(), "--"])
+            .args(["--task", &TASK.to_string(), "--sms-url", &url])
+            .args(["--deadline", &deadline.to_string(), "--work-dir"])
+            .arg(folder.path().join("work"))
+            .env("HOST_SECRET", "hunter2")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
+        Run { folder, child, input, output: BufReader::new(output), deadline, sms: self.trusted }
+    }
+
+    /// Runs to the end.
+    fn run(self) -> (TempDir, ToHost, Option<i32>) {
+        let mut run = self.start();
+        let last = loop {
+            match run.next() {
+                ToHost::Progress(_) => {}
+                other @ (ToHost::Vouch { .. } | ToHost::Result { .. } | ToHost::Failed(_)) => {
+                    break other;
+                }
+            }
+        };
+        let code = run.child.wait().unwrap().code();
+        (run.folder, last, code)
+    }
+
+    fn fail(self) -> Failure {
+        let (folder, last, code) = self.run();
+        assert_eq!(code, Some(1));
+        let ToHost::Failed(failure) = last else { panic!("{last:?}") };
+        for file in ["stdout.txt", "stderr.txt"] {
+            let text =
+                fs::read_to_string(folder.path().join("work").join(file)).unwrap_or_default();
+            assert!(!failure.detail.contains("secret") && !text.contains("app-secret"), "{text}");
+        }
+        failure
+    }
+}
+
+struct Run {
+    folder: TempDir,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    deadline: u64,
+    sms: Address,
+}
+
+impl Run {
+    /// The launcher's next word; vouches as often as it asks.
+    fn next(&mut self) -> ToHost {
+        loop {
+            let mut line = String::new();
+            self.output.read_line(&mut line).unwrap();
+            match serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}")) {
+                ToHost::Vouch { enclave_key } => {
+                    let worker = Signer::random();
+                    let voucher = SignedVoucher::sign(
+                        TASK,
+                        self.sms,
+                        enclave_key,
+                        self.deadline,
+                        &DOMAIN,
+                        &worker,
+                    );
+                    let line = serde_json::to_string(&FromHost::Voucher(voucher)).unwrap();
+                    writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+                }
+                other @ (ToHost::Progress(_) | ToHost::Result { .. } | ToHost::Failed(_)) => {
+                    return other;
+                }
+            }
+        }
+    }
+}
+
+fn snapshot(path: &Path, content: &[u8]) -> AssetSnapshot {
+    AssetSnapshot {
+        uri: url::Url::from_file_path(path).unwrap().to_string(),
+        digest: B256::from_slice(&Sha256::digest(content)),
+        epoch: 0,
+        serial: 1,
+        price: U256::ZERO,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+const LOOK: &str = r#"#!/bin/sh
+set -eu
+/usr/bin/env | sort > "$IEXEC_OUT/environment"
+printf '%s\n' "$@" > "$IEXEC_OUT/arguments"
+pwd > "$IEXEC_OUT/folder"
+cat "$IEXEC_IN/$IEXEC_DATASET_FILENAME" > "$IEXEC_OUT/data"
+cat "$IEXEC_REQUESTER_SECRET_7_FILE" > "$IEXEC_OUT/seven"
+cat "$IEXEC_REQUESTER_SECRET_9_FILE" > "$IEXEC_OUT/nine"
+ulimit -c > "$IEXEC_OUT/core"
+echo said
+"#;
+
+#[test]
+fn an_app_sees_what_the_bundle_says_and_nothing_else() {
+    let (folder, last, code) = World::new(LOOK).run();
+    let work = folder.path().join("work");
+    let said = fs::read_to_string(work.join("stderr.txt")).unwrap_or_default();
+    let ToHost::Result { digest, uri } = last else { panic!("{last:?} {said}") };
+    assert_eq!(code, Some(0));
+    let out = work.join("out");
+    let file = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(digest, output::digest(&out).unwrap());
+    assert_eq!(uri, url::Url::from_file_path(out.canonicalize().unwrap()).unwrap().to_string());
+
+    assert_eq!(file("arguments"), "one\ntwo\nthree\n");
+    assert_eq!(file("data"), PLAIN);
+    assert_eq!(file("seven"), "se\0ven");
+    assert_eq!(file("nine"), "9".repeat(200_000));
+    assert_eq!(file("core"), "0\n");
+    assert_eq!(fs::read_to_string(work.join("stdout.txt")).unwrap(), "said\n");
+
+    let environment = file("environment");
+    let names: Vec<_> = environment.lines().filter_map(|line| line.split('=').next()).collect();
+    let expected = [
+        "HOME",
+        "IEXEC_APP_ADDRESS",
+        "IEXEC_APP_DEVELOPER_SECRET",
+        "IEXEC_APP_DEVELOPER_SECRET_1",
+        "IEXEC_APP_DEVELOPER_SECRET_1_FILE",
+        "IEXEC_APP_DEVELOPER_SECRET_FILE",
+        "IEXEC_BULK_SLICE_SIZE",
+        "IEXEC_DATASET_1_FILENAME",
+        "IEXEC_DATASET_FILENAME",
+        "IEXEC_IN",
+        "IEXEC_INPUT_FILES_FOLDER",
+        "IEXEC_INPUT_FILES_NUMBER",
+        "IEXEC_OUT",
+        "IEXEC_REQUESTER_SECRET_7_FILE",
+        "IEXEC_REQUESTER_SECRET_9_FILE",
+        "IEXEC_TASK_ID",
+        "LANG",
+        "PATH",
+        "TMPDIR",
+    ];
+    let names: Vec<_> =
+        names.into_iter().filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name)).collect();
+    let mut sorted = expected.to_vec();
+    sorted.sort_unstable();
+    let mut found = names.clone();
+    found.sort_unstable();
+    assert_eq!(found, sorted);
+    assert!(environment.contains("IEXEC_APP_DEVELOPER_SECRET_1=app-secret\n"), "{environment}");
+
+    let memory = PathBuf::from(file("folder").trim());
+    assert!(memory.starts_with("/dev/shm") && !memory.parent().unwrap().exists(), "{memory:?}");
+}
+
+#[test]
+fn what_passes_with_time_is_waited_for() {
+    let mut world = World::new(LOOK);
+    let early = DenialBody::NotYetConfirmed { block: 9, confirmed: 8 };
+    world.script.refusals =
+        vec![vec![DenialBody::TaskNotStarted], vec![early.clone()], vec![], vec![early]];
+    assert!(matches!(world.run().1, ToHost::Result { .. }));
+}
+
+#[test]
+fn a_denial_is_told_with_all_its_reasons() {
+    let mut world = World::new(LOOK);
+    let reasons = vec![
+        DenialBody::NotYetConfirmed { block: 9, confirmed: 8 },
+        DenialBody::GrantRevoked { index: 7 },
+        DenialBody::AuthorizationVoid { asset: B256::repeat_byte(2) },
+    ];
+    world.script.refusals = vec![reasons.clone()];
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("denied", false));
+    assert_eq!(failure.reasons, reasons);
+}
+
+#[test]
+fn patience_ends_with_the_deadline() {
+    let mut world = World::new(LOOK);
+    world.script.bundle.order.deadline = now() + 4;
+    let early = vec![DenialBody::NotYetConfirmed { block: 9, confirmed: 8 }];
+    world.script.refusals = vec![early.clone(); 100];
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.reasons), ("denied", early));
+}
+
+#[test]
+fn another_sms_than_the_measured_one_is_not_believed() {
+    let mut world = World::new(LOOK);
+    world.script.identity = Signer::random();
+    assert_eq!(world.fail().code, "bundle_refused");
+
+    let mut world = World::new(LOOK);
+    world.trusted = Address::repeat_byte(9);
+    assert_eq!(world.fail().code, "bundle_refused");
+}
+
+#[test]
+fn an_sms_that_trusts_another_root_refuses() {
+    let mut world = World::new(LOOK);
+    world.script.root = Address::repeat_byte(9);
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("not_attested", false));
+}
+
+#[test]
+fn altered_content_and_foreign_keys_are_refused() {
+    let world = World::new(LOOK);
+    let path = world.folder.path().join("data");
+    let mut content = fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    fs::write(&path, &content).unwrap();
+    assert_eq!(world.fail().code, "data_altered");
+
+    // Altered by its owner and registered so: the digest fits, the cipher's own check does not.
+    let mut world = World::new(LOOK);
+    let path = world.folder.path().join("data");
+    fs::write(&path, &content).unwrap();
+    world.script.bundle.data[0] = snapshot(&path, &content);
+    assert_eq!(world.fail().code, "data_does_not_open");
+
+    let mut world = World::new(LOOK);
+    world.script.bundle.secrets[2].value =
+        Identity::generate().to_string().expose_secret().as_bytes().to_vec().into();
+    assert_eq!(world.fail().code, "data_does_not_open");
+
+    let mut world = World::new(LOOK);
+    world.script.bundle.secrets.pop();
+    assert_eq!(world.fail().code, "bundle_refused");
+
+    let world = World::new(LOOK);
+    fs::remove_file(world.folder.path().join("data")).unwrap();
+    assert_eq!(world.fail().code, "data_unavailable");
+}
+
+#[test]
+fn an_app_that_nobody_registered_does_not_run() {
+    let world = World::new(LOOK);
+    let mut app = LOOK.to_owned();
+    app.push('\n');
+    fs::write(&world.app, app).unwrap();
+    assert_eq!(world.fail().code, "wrong_app");
+}
+
+#[test]
+fn an_app_that_gives_no_result_says_how() {
+    assert_eq!(World::new("#!/bin/sh\nexit 3\n").fail().code, "app_failed");
+    assert_eq!(World::new("#!/nowhere/at/all\n").fail().code, "app_does_not_start");
+    let link = "#!/bin/sh\nln -s /etc/passwd \"$IEXEC_OUT/users\"\n";
+    assert_eq!(World::new(link).fail().code, "output_refused");
+    let mut slow = World::new("#!/bin/sh\nsleep 60\n");
+    slow.script.bundle.order.deadline = now() + 4;
+    assert_eq!(slow.fail().code, "time_limit");
+}
+
+#[test]
+fn when_the_host_goes_everything_goes() {
+    let app = "#!/bin/sh\necho $$ > \"$IEXEC_OUT/pid\"\npwd > \"$IEXEC_OUT/home\"\nsleep 600\n";
+    let mut run = World::new(app).start();
+    while run.next() != ToHost::Progress(sesame_enclave::channel::Step::Prepared) {}
+    let out = run.folder.path().join("work/out");
+    let home = wait_for_text(&out.join("home"));
+    let pid = wait_for_text(&out.join("pid"));
+    assert!(Path::new(&home).exists());
+    drop(run.input.take());
+    let mut rest = String::new();
+    run.output.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(r#""code":"stopped""#), "{rest}");
+    assert_eq!(run.child.wait().unwrap().code(), Some(1));
+    assert!(!Path::new(&home).parent().unwrap().exists());
+    let gone = || match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.contains(") Z"),
+        Err(_) => true,
+    };
+    assert!((0..100).any(|_| gone() || {
+        std::thread::sleep(Duration::from_millis(20));
+        false
+    }));
+}
+
+fn wait_for_text(path: &Path) -> String {
+    for _ in 0..500 {
+        match fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+            _ => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    panic!("{} did not appear", path.display());
+}

@@ -1,0 +1,243 @@
+//! A task that is allowed everything, for the tests to spoil.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, U256};
+use sesame_attestation::{Evidence, Policy, VerifiedEnclave, WorkerProof, verify};
+use sesame_domain::{
+    Asset, AssetId, AssetKind, AssetSnapshot, Authorization, Block, EnclaveId, Facts, Grant, Order,
+    Resource, SecretId, Standing, Task, TaskId, TaskStatus, Terms,
+};
+use sesame_protocol::{
+    evidence::SimulatedEvidence, jwe::EnclaveKey, rcar, signature::Signer, typed::Domain,
+    voucher::SignedVoucher,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    decision::{Asked, Claim, Denials, Release, Secrets, authorize, explain},
+    record::Metadata,
+    secret::Plaintext,
+};
+
+pub(crate) const NOW: u64 = 10_000;
+pub(crate) const DEADLINE: u64 = 20_000;
+pub(crate) const EPOCH: u64 = 3;
+
+pub(crate) fn word(byte: u8) -> B256 {
+    B256::repeat_byte(byte)
+}
+
+pub(crate) fn who(byte: u8) -> Address {
+    Address::repeat_byte(byte)
+}
+
+pub(crate) fn asset(byte: u8) -> AssetId {
+    AssetId(word(byte))
+}
+
+/// Who owns asset `byte`.
+pub(crate) fn owner_of(byte: u8) -> Address {
+    who(byte.wrapping_add(0x40))
+}
+
+/// The content of asset `byte` at purchase.
+pub(crate) fn content_of(byte: u8) -> B256 {
+    word(0x80 + byte)
+}
+
+pub(crate) fn requester() -> Address {
+    who(0x20)
+}
+
+pub(crate) fn requester_secret(name: &str) -> SecretId {
+    SecretId::Requester(requester(), name.parse().unwrap())
+}
+
+pub(crate) fn asset_secret(byte: u8) -> SecretId {
+    SecretId::Asset(asset(byte))
+}
+
+pub(crate) fn sms() -> Address {
+    who(0x21)
+}
+
+pub(crate) fn the_task() -> TaskId {
+    TaskId(word(0x30))
+}
+
+fn signer(byte: u8) -> Signer {
+    Signer::from_bytes(&[byte; 32]).unwrap()
+}
+
+/// The order's worker.
+pub(crate) fn worker() -> Address {
+    signer(2).address()
+}
+
+/// The proof of worker `byte` for a run of `task` with this enclave's key.
+pub(crate) fn vouched(byte: u8, task: TaskId, enclave: &VerifiedEnclave) -> WorkerProof {
+    let domain = Domain { chain_id: 31337, asset_registry: who(0x22) };
+    let key = enclave.key().thumbprint();
+    let voucher = SignedVoucher::sign(task, sms(), key, NOW, &domain, &signer(byte));
+    WorkerProof::verify(&voucher, &domain, sms(), key, NOW).unwrap()
+}
+
+/// A simulated enclave with a measurement of this byte, its evidence verified.
+pub(crate) fn attested(measurement: u8) -> VerifiedEnclave {
+    let (root, key) = (signer(1), EnclaveKey::random().public().clone());
+    let report_data = rcar::report_data("nonce", &key);
+    let quote = SimulatedEvidence::quote(1, &[measurement; 32], report_data, &root);
+    let evidence = Evidence::parse("sample", &serde_json::to_value(quote).unwrap()).unwrap();
+    let policy = Policy::insecure_trusting_simulated(root.address());
+    verify(&evidence, "nonce", key, &policy).unwrap()
+}
+
+pub(crate) fn plaintext(bytes: &[u8]) -> Plaintext {
+    Zeroizing::new(bytes.to_vec()).into()
+}
+
+/// What is known of a secret that this owner pushed in this epoch.
+pub(crate) fn metadata(owner: Address, epoch: u64, version: u64) -> Metadata {
+    Metadata {
+        owner,
+        epoch,
+        version,
+        transferable: false,
+        content_digest: B256::ZERO,
+        sealed_digest: word(0x50),
+        updated_at: NOW,
+        size: 6,
+    }
+}
+
+/// Who asks for what, and what both views and the vault say.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) asked: Asked,
+    pub(crate) head: Facts,
+    pub(crate) confirmed: Facts,
+    pub(crate) secrets: Secrets,
+    pub(crate) worker: WorkerProof,
+    pub(crate) enclave: VerifiedEnclave,
+}
+
+impl World {
+    /// App 1, protected data 2 and 3, secrets `a` (index 1) and `ab` (index 5): everything is as it must be.
+    pub(crate) fn new(resource: Resource) -> Self {
+        let enclave = attested(7);
+        let task = Arc::new(task(enclave.id()));
+        let at = |number| Block {
+            number,
+            hash: word(u8::try_from(number).unwrap()),
+            parent: word(u8::try_from(number - 1).unwrap()),
+            timestamp: NOW,
+        };
+        let facts = |at| Facts {
+            at,
+            changed_at: 99,
+            task: Some(Arc::clone(&task)),
+            app: standing(1, AssetKind::App),
+            data: data_of(resource),
+        };
+        let pushed_by = |owner, epoch| Some(metadata(owner, epoch, 1));
+        let secrets = vec![
+            (Resource::AppSecret, pushed_by(owner_of(1), EPOCH)),
+            (Resource::RequesterSecret(1), pushed_by(requester(), 0)),
+            (Resource::RequesterSecret(5), pushed_by(requester(), 0)),
+            (Resource::ProtectedData(1), pushed_by(owner_of(2), EPOCH)),
+            (Resource::ProtectedData(2), pushed_by(owner_of(3), EPOCH)),
+        ];
+        Self {
+            asked: Asked { task: the_task(), resource, sms: sms(), now: NOW },
+            head: facts(at(100)),
+            confirmed: Facts { changed_at: 0, ..facts(at(90)) },
+            secrets: Secrets(secrets),
+            worker: vouched(2, the_task(), &enclave),
+            enclave,
+        }
+    }
+
+    pub(crate) fn authorize(&self) -> Result<Release, Denials> {
+        let Self { asked, head, confirmed, secrets, worker, enclave } = self;
+        authorize(asked, head, confirmed, secrets, worker, enclave)
+    }
+
+    pub(crate) fn explain(&self, claim: Option<Claim>) -> Result<(), Denials> {
+        explain(&self.asked, &self.head, &self.confirmed, &self.secrets, claim)
+    }
+
+    /// What the vault says of one resource.
+    pub(crate) fn secret(&mut self, of: Resource) -> &mut Option<Metadata> {
+        &mut self.secrets.0.iter_mut().find(|(resource, _)| *resource == of).unwrap().1
+    }
+
+    /// The same change in both views.
+    pub(crate) fn both(mut self, change: impl Fn(&mut Facts)) -> Self {
+        change(&mut self.head);
+        change(&mut self.confirmed);
+        self
+    }
+}
+
+fn data_of(resource: Resource) -> Vec<(u32, Standing)> {
+    let all = [1, 2].map(|n| (n, standing(u8::try_from(n).unwrap() + 1, AssetKind::ProtectedData)));
+    all.into_iter()
+        .filter(|(n, _)| resource == Resource::Bundle || resource == Resource::ProtectedData(*n))
+        .collect()
+}
+
+fn standing(byte: u8, kind: AssetKind) -> Standing {
+    let asset_row = Asset {
+        kind,
+        owner: owner_of(byte),
+        epoch: EPOCH,
+        digest: content_of(byte),
+        uri: String::new(),
+    };
+    let word = Authorization { epoch: EPOCH, serial: 1, terms: Terms::default() };
+    Standing { id: asset(byte), asset: Some(asset_row), authorization: Some(word) }
+}
+
+fn task(enclave: EnclaveId) -> Task {
+    let snapshot = |byte| AssetSnapshot {
+        uri: String::new(),
+        digest: content_of(byte),
+        epoch: EPOCH,
+        serial: 1,
+        price: U256::ZERO,
+    };
+    let grant = |index, name: &str| Grant { index, name: name.parse().unwrap() };
+    let order = Order {
+        app: asset(1),
+        enclave,
+        data: vec![asset(2), asset(3)],
+        grants: vec![grant(1, "a"), grant(5, "ab")],
+        worker: worker(),
+        sms: sms(),
+        beneficiary: Address::ZERO,
+        deadline: DEADLINE,
+        currency: Address::ZERO,
+        reward: U256::ZERO,
+        max_cost: U256::ZERO,
+        params: String::new(),
+    };
+    Task {
+        requester: requester(),
+        status: TaskStatus::Started,
+        order,
+        app: snapshot(1),
+        data: vec![snapshot(2), snapshot(3)],
+        revoked_grants: Default::default(),
+    }
+}
+
+/// The task of some facts, to be changed.
+pub(crate) fn task_of(facts: &mut Facts) -> &mut Task {
+    Arc::make_mut(facts.task.as_mut().unwrap())
+}
+
+/// The terms of the app, or of protected data `n`.
+pub(crate) fn terms_of(standing: &mut Standing) -> &mut Terms {
+    &mut standing.authorization.as_mut().unwrap().terms
+}

@@ -1,0 +1,274 @@
+//! One TEE from its start to its last word.
+
+use std::{io, process::Stdio, time::Duration};
+
+use sesame_domain::TaskId;
+use sesame_enclave::channel::{FromHost, MAX_LINE, Step, ToHost};
+use sesame_protocol::{signature::Signer, typed::Domain, voucher::SignedVoucher};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    Config, TaskError,
+    folder::{Folder, TaskResult},
+};
+
+/// The longest that a voucher is good for, in seconds.
+const VOUCHER_LIFE: u64 = 600;
+
+/// How long a TEE may take for its last words after the deadline.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What one launch needs.
+pub(crate) struct Launch<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) task: TaskId,
+    pub(crate) deadline: u64,
+    pub(crate) folder: &'a Folder,
+}
+
+/// Starts the TEE, vouches for its one key, and waits for its result.
+pub(crate) async fn launch(launch: &Launch<'_>, now: fn() -> u64) -> Result<TaskResult, TaskError> {
+    let mut child = start(launch)?;
+    let limit = Duration::from_secs(launch.deadline.saturating_sub(now())) + GRACE;
+    let said = tokio::time::timeout(limit, converse(launch, &mut child, now)).await;
+    // Dropping its input tells the TEE that nobody waits any more.
+    drop(child.stdin.take());
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        child.kill().await.map_err(TaskError::Tee)?;
+    }
+    said.unwrap_or(Err(TaskError::Overdue { deadline: launch.deadline }))
+}
+
+fn start(launch: &Launch<'_>) -> Result<Child, TaskError> {
+    let Config { tee, sms_identity, sms_url, .. } = launch.config;
+    let log = launch.folder.new_file("launcher.log").map_err(TaskError::Folder)?;
+    Command::new(&tee.quoter)
+        .arg("--root-key")
+        .arg(&tee.root_key)
+        .arg("--launcher")
+        .arg(&tee.launcher)
+        .arg("--app")
+        .arg(launch.folder.app())
+        .args(["--sms-identity", &sms_identity.to_string(), "--"])
+        .args(["--task", &launch.task.to_string()])
+        .args(["--sms-url", sms_url.as_str()])
+        .args(["--deadline", &launch.deadline.to_string()])
+        .arg("--work-dir")
+        .arg(launch.folder.path())
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        // Of its own, so that an interrupt at the terminal lets running tasks end.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(TaskError::Tee)
+}
+
+async fn converse(
+    launch: &Launch<'_>,
+    child: &mut Child,
+    now: fn() -> u64,
+) -> Result<TaskResult, TaskError> {
+    let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(TaskError::Tee(io::ErrorKind::BrokenPipe.into()));
+    };
+    let mut output = BufReader::new(output);
+    let (mut after, mut key) = (None::<Step>, None);
+    let result = loop {
+        let mut line = Vec::new();
+        let read = (&mut output).take(MAX_LINE).read_until(b'\n', &mut line).await;
+        if read.map_err(TaskError::Tee)? == 0 {
+            break Err(TaskError::Silent { after });
+        }
+        match serde_json::from_slice(&line) {
+            Ok(ToHost::Vouch { enclave_key }) => {
+                if *key.get_or_insert(enclave_key) != enclave_key {
+                    break Err(TaskError::Protocol("a second key"));
+                }
+                let voucher = vouch(launch, enclave_key, now())?;
+                answer(&mut input, voucher).await.map_err(TaskError::Tee)?;
+            }
+            Ok(ToHost::Progress(step)) => {
+                debug!(task.id = %launch.task, ?step, "task {}: {step:?}", launch.task);
+                after = Some(step);
+            }
+            Ok(ToHost::Result { digest, uri }) => break Ok(TaskResult { digest, uri }),
+            Ok(ToHost::Failed(failure)) => break Err(TaskError::Failed(failure)),
+            Err(error) => {
+                warn!(task.id = %launch.task, %error, "task {}: the TEE said what it may not", launch.task);
+                break Err(TaskError::Protocol("a line that is none of the protocol's"));
+            }
+        }
+    };
+    child.stdin = Some(input);
+    result
+}
+
+/// The worker's word for the key of the TEE that it has just started.
+fn vouch(
+    launch: &Launch<'_>,
+    enclave_key: alloy::primitives::B256,
+    now: u64,
+) -> Result<SignedVoucher, TaskError> {
+    let Config { account, deployment, sms_identity, .. } = launch.config;
+    let signer = Signer::from_bytes(&account.to_bytes().0)
+        .map_err(|_| TaskError::Protocol("the account has no key to vouch with"))?;
+    let domain =
+        Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
+    let deadline = launch.deadline.min(now + VOUCHER_LIFE);
+    Ok(SignedVoucher::sign(launch.task, *sms_identity, enclave_key, deadline, &domain, &signer))
+}
+
+async fn answer(input: &mut ChildStdin, voucher: SignedVoucher) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&FromHost::Voucher(voucher))?;
+    line.push(b'\n');
+    input.write_all(&line).await?;
+    input.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use alloy::{
+        primitives::{Address, B256},
+        signers::local::PrivateKeySigner,
+    };
+    use sesame_chain::Deployment;
+    use sesame_protocol::denial::DenialBody;
+
+    use super::*;
+    use crate::{Tee, run::now};
+
+    /// Runs a TEE that is a shell script.
+    async fn with_tee(
+        script: &str,
+        seconds: u64,
+    ) -> (Config, Result<TaskResult, TaskError>, String) {
+        let work_dir = tempfile::tempdir().unwrap();
+        let quoter = work_dir.path().join("tee");
+        fs::write(&quoter, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&quoter, fs::Permissions::from_mode(0o755)).unwrap();
+        let config = Config {
+            rpc_url: String::new(),
+            deployment: Deployment {
+                chain_id: 31337,
+                first_block: 0,
+                asset_registry: Address::repeat_byte(1),
+                enclave_whitelist: Address::repeat_byte(2),
+                task_registry: Address::repeat_byte(3),
+            },
+            account: PrivateKeySigner::random(),
+            sms_url: "http://127.0.0.1:1/".parse().unwrap(),
+            sms_identity: Address::repeat_byte(4),
+            work_dir: work_dir.path().to_owned(),
+            tee: Tee { quoter, root_key: "root".into(), launcher: "launcher".into() },
+            poll_interval: Duration::from_secs(1),
+            max_parallel: 1,
+        };
+        let task = TaskId(B256::repeat_byte(7));
+        let folder = Folder::of(&config.work_dir, task);
+        folder.renew().unwrap();
+        let deadline = now() + seconds;
+        let result =
+            launch(&Launch { config: &config, task, deadline, folder: &folder }, now).await;
+        let log = fs::read_to_string(folder.path().join("launcher.log")).unwrap();
+        (config, result, log)
+    }
+
+    fn vouch_for(byte: &str) -> String {
+        format!(
+            r#"echo '{{"vouch":{{"enclaveKey":"0x{}"}}}}'; read -r voucher; echo "$voucher" >&2"#,
+            byte.repeat(32)
+        )
+    }
+
+    const RESULT: &str = r#"echo '{"result":{"digest":"0xDIGEST","uri":"file:///out"}}'"#;
+
+    fn result() -> String {
+        RESULT.replace("DIGEST", &"0a".repeat(32))
+    }
+
+    #[tokio::test]
+    async fn a_tee_is_vouched_for_and_gives_its_result() {
+        let script =
+            [&vouch_for("08"), "echo '{\"progress\":\"attested\"}'", &vouch_for("08"), &result()]
+                .join("\n");
+        let (config, result, log) = with_tee(&script, 20).await;
+        let expected = TaskResult { digest: B256::repeat_byte(0x0a), uri: "file:///out".into() };
+        assert_eq!(result.unwrap(), expected);
+        let said: Vec<FromHost> =
+            log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(said.len(), 2, "the same key may be vouched for again");
+        for FromHost::Voucher(voucher) in said {
+            let domain = Domain { chain_id: 31337, asset_registry: Address::repeat_byte(1) };
+            assert_eq!(voucher.recover_worker(&domain).unwrap(), config.account.address());
+            assert_eq!(voucher.enclave_key, B256::repeat_byte(8));
+            assert_eq!((voucher.task, voucher.sms), (B256::repeat_byte(7), config.sms_identity));
+            assert!(voucher.deadline <= now() + 20);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_voucher_is_good_for_ten_minutes_at_most() {
+        let (_, result, log) =
+            with_tee(&[&vouch_for("08")[..], &result()].join("\n"), 100_000).await;
+        result.unwrap();
+        let FromHost::Voucher(voucher) = serde_json::from_str(log.trim()).unwrap();
+        assert!(voucher.deadline <= now() + VOUCHER_LIFE);
+    }
+
+    #[tokio::test]
+    async fn a_second_key_is_not_vouched_for() {
+        let script = [&vouch_for("08")[..], &vouch_for("09"), &result()].join("\n");
+        let (_, result, log) = with_tee(&script, 20).await;
+        assert!(matches!(result, Err(TaskError::Protocol(_))), "{result:?}");
+        assert!(!log.contains(&"09".repeat(32)));
+    }
+
+    #[tokio::test]
+    async fn a_tee_that_says_no_is_heard() {
+        let script = r#"echo '{"failed":{"code":"denied","detail":"no","retryable":false,"reasons":[{"code":"grant_revoked","index":2}]}}'; exit 1"#;
+        let (_, result, _) = with_tee(script, 20).await;
+        let Err(error @ TaskError::Failed(_)) = result else { panic!("{result:?}") };
+        assert!(!error.is_retryable());
+        let TaskError::Failed(failure) = error else { unreachable!() };
+        assert_eq!(failure.reasons, [DenialBody::GrantRevoked { index: 2 }]);
+    }
+
+    #[tokio::test]
+    async fn noise_and_silence_are_no_results() {
+        for noise in [
+            "echo",
+            "echo nonsense",
+            "echo '{}'",
+            "echo '{\"result\":{\"digest\":\"0x\",\"uri\":\"\"}}'",
+            "echo '{\"evidence\":1}'",
+        ] {
+            let (_, result, _) = with_tee(noise, 20).await;
+            assert!(matches!(result, Err(TaskError::Protocol(_))), "{noise}: {result:?}");
+        }
+        let silent = "echo '{\"progress\":\"released\"}'; exit 0";
+        let (_, result, _) = with_tee(silent, 20).await;
+        let Err(error @ TaskError::Silent { after: Some(Step::Released) }) = result else {
+            panic!("{result:?}")
+        };
+        assert!(error.is_retryable(), "a TEE that broke down may be started again");
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_workers_environment_gets_in() {
+        let script = format!("/usr/bin/env >&2; echo \"$@\" >&2; {}", result());
+        let (config, result, log) = with_tee(&script, 20).await;
+        result.unwrap();
+        assert!(!log.contains("CARGO") && !log.contains("HOME="), "{log}");
+        let key = config.account.to_bytes().to_string();
+        assert!(log.contains("--sms-identity") && !log.contains(&key[2..]), "{log}");
+    }
+}
