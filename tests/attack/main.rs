@@ -46,10 +46,8 @@ impl Wire {
     async fn open() -> anyhow::Result<Self> {
         let base = variable("SESAME_SMS_URL")?;
         let deployment = Deployment::read(variable("SESAME_DEPLOYMENT")?.as_ref())?;
-        let domain = Domain {
-            chain_id: deployment.chain_id,
-            asset_registry: deployment.asset_registry,
-        };
+        let domain =
+            Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
         let client = Client::new();
         let keys = client.get(format!("{base}/v1/keys")).send().await?.json().await?;
         Ok(Self { client, base, domain, keys })
@@ -118,7 +116,10 @@ fn refusal(response: Response) -> anyhow::Result<String> {
     Ok(code.to_str()?.to_owned())
 }
 
-#[expect(clippy::disallowed_methods, reason = "this program is configured by its environment alone")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this program is configured by its environment alone"
+)]
 fn variable(name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("set {name}"))
 }

@@ -91,14 +91,8 @@ impl Million {
             let snapshot = view.snapshot()?.expect("blocks were written");
             let facts = snapshot.facts(id, Some(self.enclave.id()), Resource::Bundle)?;
             let secrets = self.vault.look_up(&wanted(Resource::Bundle, &facts.head))?;
-            let decision = authorize(
-                &asked,
-                &facts.head,
-                &facts.confirmed,
-                &secrets,
-                &proof,
-                &self.enclave,
-            );
+            let decision =
+                authorize(&asked, &facts.head, &facts.confirmed, &secrets, &proof, &self.enclave);
             samples.push(start.elapsed());
             let released = decision.map_err(|denials| anyhow::anyhow!("denied: {denials:?}"))?;
             anyhow::ensure!(released.items().len() == 3, "a bundle of three");
@@ -262,14 +256,20 @@ struct Blocks<'a> {
 
 impl Blocks<'_> {
     fn say(&mut self, registry: Registry, event: ChainEvent) -> anyhow::Result<()> {
-        let image = LogImage { timestamp: self.next, topics: [B256::ZERO; 4], data_hash: B256::ZERO };
+        let image =
+            LogImage { timestamp: self.next, topics: [B256::ZERO; 4], data_hash: B256::ZERO };
         self.events.push(EventAt { registry, image, event });
         if self.events.len() == EVENTS_A_BLOCK { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
         let number = self.next;
-        let block = Block { number, hash: id(7, number), parent: id(7, number.wrapping_sub(1)), timestamp: NOW };
+        let block = Block {
+            number,
+            hash: id(7, number),
+            parent: id(7, number.wrapping_sub(1)),
+            timestamp: NOW,
+        };
         self.next += 1;
         Ok(self.view.apply(&[BlockEvents { block, events: std::mem::take(&mut self.events) }])?)
     }

@@ -2,9 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 
-use crate::{
-    AssetId, AssetKind, AssetSnapshot, Block, EnclaveId, LogImage, Order, TaskId, Terms,
-};
+use crate::{AssetId, AssetKind, AssetSnapshot, Block, EnclaveId, LogImage, Order, TaskId, Terms};
 
 /// Which contract spoke; each has its own journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

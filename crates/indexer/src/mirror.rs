@@ -224,8 +224,10 @@ impl Mirror {
     }
 
     async fn range(&self, first: u64, last: u64) -> Result<Vec<BlockEvents>, RoundError> {
-        let (headers, logs) =
-            futures::try_join!(self.node.headers(first, last), self.node.logs_between(first, last))?;
+        let (headers, logs) = futures::try_join!(
+            self.node.headers(first, last),
+            self.node.logs_between(first, last)
+        )?;
         let mut logs = logs.as_slice();
         let mut blocks = Vec::with_capacity(headers.len());
         for header in &headers {
@@ -237,10 +239,10 @@ impl Mirror {
         }
         match logs.first() {
             None => Ok(blocks),
-            Some(stray) => Err(verify::Lie::LogsOutOfPlace {
-                number: stray.block_number.unwrap_or_default(),
+            Some(stray) => {
+                Err(verify::Lie::LogsOutOfPlace { number: stray.block_number.unwrap_or_default() }
+                    .into())
             }
-            .into()),
         }
     }
 

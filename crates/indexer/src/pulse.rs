@@ -156,8 +156,7 @@ impl Freshness {
 mod tests {
     use super::*;
 
-    const FRESHNESS: Freshness =
-        Freshness { max_lag: Duration::from_secs(10), max_head_age: 60 };
+    const FRESHNESS: Freshness = Freshness { max_lag: Duration::from_secs(10), max_head_age: 60 };
 
     fn check(state: State, age: Option<u64>, head_age: u64) -> Option<&'static str> {
         let now = Instant::now() + Duration::from_secs(100);

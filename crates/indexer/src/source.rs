@@ -80,11 +80,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::header`].
-    pub async fn headers(
-        &self,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<VerifiedHeader>, SourceError> {
+    pub async fn headers(&self, first: u64, last: u64) -> Result<Vec<VerifiedHeader>, SourceError> {
         stream::iter(first..=last)
             .map(|number| self.header(number.into()))
             .buffered(HEADERS_IN_FLIGHT)
@@ -119,5 +115,7 @@ impl Node {
 async fn answer<T>(
     request: impl IntoFuture<Output = Result<T, TransportError>>,
 ) -> Result<T, SourceError> {
-    Ok(timeout(REQUEST_TIMEOUT, request.into_future()).await.map_err(|_| SourceError::Timeout)??)
+    Ok(timeout(REQUEST_TIMEOUT, request.into_future())
+        .await
+        .map_err(|_| SourceError::Timeout)??)
 }

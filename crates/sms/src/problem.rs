@@ -255,7 +255,7 @@ impl From<OwnerError> for ApiError {
             OwnerError::WrongLength(_) => Code::WrongLength,
             OwnerError::WrongDigest { .. } => Code::WrongDigest,
             OwnerError::WrongKey { .. } => Code::WrongSealingKey,
-            _ => Code::DoesNotOpen,
+            OwnerError::Sealing(_) | _ => Code::DoesNotOpen,
         };
         Self::new(code, sentence(&error))
     }
@@ -283,7 +283,7 @@ impl From<VoucherError> for ApiError {
 fn sentence(error: &dyn fmt::Display) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), letters.as_str())
-    })
+    letters
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }

@@ -175,8 +175,11 @@ fn check(mut lines: impl BufRead, identity: Address) -> Result<Checked, ReceiptE
         let sequence = checked.receipts + 1;
         check_line(text, sequence, checked.previous, identity)
             .ok_or(ReceiptError::Broken(sequence))?;
-        checked =
-            Checked { receipts: sequence, previous: keccak256(text), length: checked.length + read as u64 };
+        checked = Checked {
+            receipts: sequence,
+            previous: keccak256(text),
+            length: checked.length + read as u64,
+        };
     }
 }
 
@@ -184,8 +187,7 @@ fn check_line(text: &[u8], sequence: u64, previous: B256, identity: Address) -> 
     let line: Line = serde_json::from_slice(text).ok()?;
     let receipt: Receipt = serde_json::from_str(line.receipt.get()).ok()?;
     let signer = recover(keccak256(line.receipt.get()), &line.signature).ok()?;
-    let holds =
-        receipt.sequence == sequence && receipt.previous == previous && signer == identity;
+    let holds = receipt.sequence == sequence && receipt.previous == previous && signer == identity;
     holds.then_some(receipt)
 }
 

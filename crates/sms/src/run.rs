@@ -263,7 +263,6 @@ async fn method_not_allowed(method: Method) -> ApiError {
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
     ApiError::new(Code::Internal, "The service failed to answer; its log says why.").into_response()

@@ -1,9 +1,6 @@
 //! What the handlers share.
 
-use std::{
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use alloy_primitives::Address;
 use axum::http::HeaderMap;
@@ -15,7 +12,11 @@ use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
 use tokio::sync::watch;
 
-use crate::{clock, problem::{ApiError, Code}, receipt::ReceiptLog};
+use crate::{
+    clock,
+    problem::{ApiError, Code},
+    receipt::ReceiptLog,
+};
 
 /// One running service.
 #[derive(Debug)]
@@ -66,7 +67,10 @@ pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
     let mut values = headers.get_all(name).iter();
     let (value, more) = (values.next(), values.next());
     let malformed = || {
-        ApiError::new(Code::SignatureMalformed, format!("The header {name} is repeated or no text."))
+        ApiError::new(
+            Code::SignatureMalformed,
+            format!("The header {name} is repeated or no text."),
+        )
     };
     if more.is_some() {
         return Err(malformed());

@@ -16,7 +16,9 @@ pub enum OpenError {
         source: rocksdb::Error,
     },
     /// Written by another version of the schema; delete the folder, the index is rebuilt from the chain.
-    #[error("the index has schema {found}, this program writes schema {expected}; delete {path} and start again to rebuild it from the chain")]
+    #[error(
+        "the index has schema {found}, this program writes schema {expected}; delete {path} and start again to rebuild it from the chain"
+    )]
     OtherSchema {
         /// What stands in the folder.
         found: u32,
@@ -26,7 +28,9 @@ pub enum OpenError {
         path: String,
     },
     /// Written for another chain or other contracts.
-    #[error("the index at {path} mirrors another chain or other contracts; use another folder, or delete it to rebuild")]
+    #[error(
+        "the index at {path} mirrors another chain or other contracts; use another folder, or delete it to rebuild"
+    )]
     OtherOrigin {
         /// Which folder.
         path: String,

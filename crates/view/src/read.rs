@@ -9,9 +9,7 @@ use sesame_domain::{
 
 use crate::{
     error::ReadError,
-    schema::{
-        self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, Table, Tasks,
-    },
+    schema::{self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, Table, Tasks},
     write::{Cursor, View},
 };
 

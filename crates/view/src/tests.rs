@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-const HISTORIES: u64 = 200;
-const STEPS: usize = 20;
+const HISTORIES: u64 = 120;
+const STEPS: usize = 30;
 const ENTITIES: u8 = 3;
 
 /// A row and the block that wrote it.
@@ -207,7 +207,7 @@ impl History {
             55..62 => self.contradict(),
             62..77 => self.unwind(),
             77..82 => self.unwind_too_far(),
-            82..95 => self.confirm(),
+            82..98 => self.confirm(),
             _ => self.scratch.reopen(),
         }
     }

@@ -358,13 +358,7 @@ impl<'a> Pending<'a> {
         }
     }
 
-    fn put<T: Table>(
-        &mut self,
-        key: T::Key,
-        block: u64,
-        row: Option<&T::Row>,
-        undo: &mut Vec<u8>,
-    ) {
+    fn put<T: Table>(&mut self, key: T::Key, block: u64, row: Option<&T::Row>, undo: &mut Vec<u8>) {
         let key = schema::versioned_key(T::entity(key), block);
         self.batch.put_cf(self.view.family(T::NAME), &key, schema::encode_version(row));
         push_undo::<T>(undo, &key);

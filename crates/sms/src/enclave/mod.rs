@@ -28,7 +28,11 @@ fn json<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, A
     })?;
     // The parser's message may quote the body, so only its place is told.
     serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("The body is not the document of the protocol: line {}, column {}.", error.line(), error.column());
+        let detail = format!(
+            "The body is not the document of the protocol: line {}, column {}.",
+            error.line(),
+            error.column()
+        );
         ApiError::new(Code::MalformedBody, detail)
     })
 }
@@ -38,9 +42,9 @@ fn session_token(headers: &HeaderMap) -> Result<&str, ApiError> {
     let bearer = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    bearer.or_else(|| cookie(headers)).ok_or_else(|| {
-        ApiError::new(Code::SessionInvalid, "There is no session: attest first.")
-    })
+    bearer
+        .or_else(|| cookie(headers))
+        .ok_or_else(|| ApiError::new(Code::SessionInvalid, "There is no session: attest first."))
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
@@ -54,6 +58,8 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn set_cookie(token: &str) -> Result<HeaderValue, ApiError> {
-    let cookie = format!("{SESSION_COOKIE}={token}; Path=/kbs; HttpOnly; SameSite=Strict; Max-Age={TOKEN_LIFE}");
+    let cookie = format!(
+        "{SESSION_COOKIE}={token}; Path=/kbs; HttpOnly; SameSite=Strict; Max-Age={TOKEN_LIFE}"
+    );
     HeaderValue::try_from(cookie).map_err(|error| ApiError::internal(&error))
 }

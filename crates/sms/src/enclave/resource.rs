@@ -70,8 +70,14 @@ fn release(
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
     let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
     let asked = Asked { task, resource, sms: service.address(), now: clock::now() };
-    let decision =
-        authorize(&asked, &facts.head, &facts.confirmed, &secrets, &session.worker, &session.enclave);
+    let decision = authorize(
+        &asked,
+        &facts.head,
+        &facts.confirmed,
+        &secrets,
+        &session.worker,
+        &session.enclave,
+    );
     if facts.head.task.is_some() {
         let (enclave, now) = (session.enclave.id(), asked.now);
         let decided = Decision { task, enclave, resource, now, result: &decision };
@@ -101,8 +107,11 @@ fn hand_over(
         let omitted = release.fit(MAX_BUNDLE_SECRETS as u64);
         let (head, confirmed) = (release.head(), release.confirmed());
         let opened = service.vault.open_release(release)?;
-        let bundle = bundle(service, task, facts, opened, omitted)
-            .map(|bundle| Bundle { head, confirmed, ..bundle })?;
+        let bundle = bundle(service, task, facts, opened, omitted).map(|bundle| Bundle {
+            head,
+            confirmed,
+            ..bundle
+        })?;
         let nonce = nonce_digest(&session.nonce);
         bundle::sign(&bundle, key.thumbprint(), nonce, &service.domain, &service.identity)
             .map_err(|error| ApiError::internal(&error))?
@@ -122,9 +131,10 @@ fn bundle(
     opened: Vec<Opened>,
     omitted: Vec<Resource>,
 ) -> Result<Bundle, ApiError> {
-    let task = facts.task.as_ref().ok_or_else(|| {
-        ApiError::new(Code::Internal, "A release without a task.")
-    })?;
+    let task = facts
+        .task
+        .as_ref()
+        .ok_or_else(|| ApiError::new(Code::Internal, "A release without a task."))?;
     let secret = |opened: Opened| BundledSecret {
         resource: opened.resource,
         version: opened.version,

@@ -47,7 +47,10 @@ fn authorization(headers: &HeaderMap) -> Result<&str, ApiError> {
 }
 
 fn malformed(error: &dyn std::error::Error) -> ApiError {
-    ApiError::new(Code::SignatureMalformed, format!("The signature header cannot be used: {error}."))
+    ApiError::new(
+        Code::SignatureMalformed,
+        format!("The signature header cannot be used: {error}."),
+    )
 }
 
 /// In force, and signed by the owner that it names.
@@ -95,7 +98,10 @@ impl Ownership {
         };
         let views = snapshot.asset(id)?;
         let unknown = || {
-            let detail = format!("The asset registry knows no asset {id} at block {}.", snapshot.head().number);
+            let detail = format!(
+                "The asset registry knows no asset {id} at block {}.",
+                snapshot.head().number
+            );
             ApiError::new(Code::AssetUnknown, detail)
         };
         let at_head = views.head.ok_or_else(unknown)?;
@@ -134,9 +140,11 @@ impl Ownership {
 
     /// Whether the present owner may know of what the vault holds: what a former owner pushed for itself is not theirs.
     fn may_see(&self, metadata: &Metadata) -> bool {
-        metadata.transferable || self.asset.as_ref().is_none_or(|asset| {
-            metadata.owner == asset.owner && metadata.epoch == asset.epoch
-        })
+        metadata.transferable
+            || self
+                .asset
+                .as_ref()
+                .is_none_or(|asset| metadata.owner == asset.owner && metadata.epoch == asset.epoch)
     }
 }
 

@@ -3,14 +3,20 @@
 use axum::{
     body::{Body, to_bytes},
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header::{CONTENT_LENGTH, CONTENT_TYPE}},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
     response::Response,
 };
 use sesame_domain::SecretId;
 use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SignedUpdate};
 use sesame_vault::{Metadata, Push, VaultError};
 
-use super::{Ownership, asset_secret, authorization, body, check_signature, malformed, requester_secret, with_metadata};
+use super::{
+    Ownership, asset_secret, authorization, body, check_signature, malformed, requester_secret,
+    with_metadata,
+};
 use crate::{
     clock,
     problem::{ApiError, Code},
@@ -119,6 +125,7 @@ fn check_content_digest(ownership: &Ownership, update: &SignedUpdate) -> Result<
     if ownership.is_protected_data() != update.content_digest.is_zero() {
         return Ok(());
     }
-    let detail = "The key of protected data names the SHA-256 of its content; other secrets name none.";
+    let detail =
+        "The key of protected data names the SHA-256 of its content; other secrets name none.";
     Err(ApiError::new(Code::WrongContentDigest, detail))
 }

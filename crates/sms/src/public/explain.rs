@@ -31,8 +31,8 @@ pub(crate) async fn explain(
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<Explanation>, ApiError> {
     let task: TaskId = task.parse()?;
-    let Query(question) = question
-        .map_err(|rejection| ApiError::new(Code::MalformedId, rejection.body_text()))?;
+    let Query(question) =
+        question.map_err(|rejection| ApiError::new(Code::MalformedId, rejection.body_text()))?;
     let enclave = question.enclave.as_deref().map(str::parse::<EnclaveId>).transpose()?;
     let resource = question.resource.as_deref().unwrap_or("bundle/all").parse::<Resource>()?;
     let worker = question.worker.as_deref().map(parse_address).transpose()?;
@@ -58,16 +58,15 @@ fn answer(
     let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
     let order = facts.head.task.as_ref().map(|task| &task.order);
     let enclave = enclave.or_else(|| order.map(|order| order.enclave));
-    let claim = order.zip(enclave).map(|(order, enclave)| Claim {
-        worker: worker.unwrap_or(order.worker),
-        enclave,
-    });
+    let claim = order
+        .zip(enclave)
+        .map(|(order, enclave)| Claim { worker: worker.unwrap_or(order.worker), enclave });
     let asked = Asked { task, resource, sms: service.address(), now: clock::now() };
-    let denials = match sesame_vault::explain(&asked, &facts.head, &facts.confirmed, &secrets, claim)
-    {
-        Ok(()) => Vec::new(),
-        Err(denials) => denials.reasons().iter().map(DenialBody::public).collect(),
-    };
+    let denials =
+        match sesame_vault::explain(&asked, &facts.head, &facts.confirmed, &secrets, claim) {
+            Ok(()) => Vec::new(),
+            Err(denials) => denials.reasons().iter().map(DenialBody::public).collect(),
+        };
     Ok(Explanation {
         task: task.0,
         enclave: enclave.map(|enclave| enclave.0),

@@ -46,7 +46,8 @@ impl Store {
         values.set_enable_blob_files(true);
         values.set_min_blob_size(64 << 10);
         values.set_enable_blob_gc(true);
-        let families = [(RECORDS, Options::default()), (VALUES, values), (META, Options::default())];
+        let families =
+            [(RECORDS, Options::default()), (VALUES, values), (META, Options::default())];
         let families = families.map(|(name, own)| rocksdb::ColumnFamilyDescriptor::new(name, own));
         Ok(Self { db: DB::open_cf_descriptors(&options, path, families)? })
     }

@@ -1,0 +1,12 @@
+//! Integration tests, one file per story.
+
+mod attest;
+mod grant;
+mod owner;
+mod refusal;
+mod reorg;
+mod restart;
+mod revoke;
+mod secrets_in_logs;
+mod stale;
+mod tidy;

@@ -1,0 +1,511 @@
+//! What owners may do, and everything that the owner surface refuses.
+
+use alloy::primitives::{B256, U256, keccak256};
+use reqwest::Method;
+use sesame_client::owner::PushOptions;
+use sesame_domain::{AssetId, SecretId};
+use sesame_protocol::{
+    owner::{
+        AUTHORIZATION_HEADER, MAX_SEALED_BYTES, METADATA_HEADER, SEALED_CONTENT_TYPE,
+        SecretMetadata, SignedQuery, SignedRemoval, SignedUpdate,
+    },
+    sealing,
+    signature::Signature65,
+    typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
+};
+use sesame_tests::{Answer, Person, World, key_of, now};
+
+const OCTETS: Option<&str> = Some(SEALED_CONTENT_TYPE);
+
+/// A first version of a secret, as its owner would sign it.
+async fn first(world: &World, owner: &Person, secret: &SecretId) -> SecretUpdate {
+    let key = world.sms.keys().await.sealing();
+    SecretUpdate::new(secret, owner.address(), 0, 1, key, now() + 300)
+}
+
+/// The header and the body of a push.
+fn signed(world: &World, owner: &Person, update: SecretUpdate) -> (String, Vec<u8>) {
+    let (signed, body) =
+        SignedUpdate::seal(update, b"value", &world.sms.domain(), &owner.signer()).unwrap();
+    (signed.to_header(), body)
+}
+
+/// A push by hand.
+async fn put(world: &World, secret: &SecretId, header: &str, body: Vec<u8>) -> Answer {
+    send(world, Method::PUT, &format!("v1/{secret}"), Some(header), OCTETS, body).await
+}
+
+/// Signs, seals, pushes.
+async fn push(world: &World, owner: &Person, secret: &SecretId, update: SecretUpdate) -> Answer {
+    let (header, body) = signed(world, owner, update);
+    put(world, secret, &header, body).await
+}
+
+async fn send(
+    world: &World,
+    method: Method,
+    path: &str,
+    authorization: Option<&str>,
+    content_type: Option<&str>,
+    body: Vec<u8>,
+) -> Answer {
+    let mut request = world.sms.request(method, path).body(body);
+    for (name, value) in [(AUTHORIZATION_HEADER, authorization), ("content-type", content_type)] {
+        if let Some(value) = value {
+            request = request.header(name, value);
+        }
+    }
+    Answer::to(request).await
+}
+
+fn query(world: &World, owner: &Person, secret: &SecretId) -> String {
+    let query =
+        SecretQuery { resource: secret.to_string(), owner: owner.address(), deadline: now() + 300 };
+    SignedQuery::sign(&query, &world.sms.domain(), &owner.signer()).to_header()
+}
+
+async fn head(world: &World, owner: &Person, secret: &SecretId) -> Answer {
+    let header = query(world, owner, secret);
+    send(world, Method::HEAD, &format!("v1/{secret}"), Some(&header), None, Vec::new()).await
+}
+
+fn removal(owner: &Person, secret: &SecretId, version: u64) -> SecretRemoval {
+    let resource = secret.to_string();
+    SecretRemoval { resource, owner: owner.address(), epoch: 0, version, deadline: now() + 300 }
+}
+
+async fn delete(world: &World, owner: &Person, secret: &SecretId, asked: SecretRemoval) -> Answer {
+    let header = SignedRemoval::sign(&asked, &world.sms.domain(), &owner.signer()).to_header();
+    send(world, Method::DELETE, &format!("v1/{secret}"), Some(&header), None, Vec::new()).await
+}
+
+/// A confirmed app of the developer's.
+async fn an_app(world: &World) -> (AssetId, SecretId) {
+    let app = world.app(&world.developer).await;
+    world.confirmed().await;
+    (app, SecretId::Asset(app))
+}
+
+#[tokio::test]
+async fn versions_rise_by_one_through_removal() {
+    let world = World::start().await;
+    let (_, app) = an_app(&world).await;
+    let developer = &world.developer;
+    assert_eq!(developer.owner.show(now(), &app).await.unwrap(), None);
+
+    assert_eq!(developer.push(&app, b"one").await.version, 1);
+    let second = developer.push(&app, b"second").await;
+    assert_eq!((second.version, second.size, second.epoch), (2, 6, 0));
+    let shown = developer.owner.show(now(), &app).await.unwrap();
+    assert_eq!(shown, Some(second));
+    assert_eq!(head(&world, developer, &app).await.header("etag"), Some("\"2\""));
+
+    let removed = developer.owner.remove(now(), &app, 0).await.unwrap();
+    assert_eq!((removed.version, removed.size), (3, 0));
+    assert_eq!(developer.owner.show(now(), &app).await.unwrap(), None);
+    let gone = head(&world, developer, &app).await;
+    gone.is_bodiless_problem(404, "secret_absent");
+    let tombstone = SecretMetadata::parse(gone.header(METADATA_HEADER).unwrap()).unwrap();
+    assert_eq!(tombstone.version, 3);
+
+    assert_eq!(developer.push(&app, b"again").await.version, 4);
+}
+
+#[tokio::test]
+async fn the_first_push_creates_and_the_next_replaces() {
+    let world = World::start().await;
+    let (_, app) = an_app(&world).await;
+    let update = first(&world, &world.developer, &app).await;
+
+    let created = push(&world, &world.developer, &app, update.clone()).await;
+    assert_eq!(created.status, 201);
+    let replaced = SecretUpdate { version: 2, ..update };
+    assert_eq!(push(&world, &world.developer, &app, replaced).await.status, 200);
+    for value in [&created.body, &created.header(METADATA_HEADER).unwrap().as_bytes().to_vec()] {
+        assert!(!String::from_utf8_lossy(value).contains("value"), "metadata alone");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_signed_and_well_formed() {
+    let world = World::start().await;
+    let secret = world.requester.secret("mine");
+    let path = format!("v1/{secret}");
+    let update = first(&world, &world.requester, &secret).await;
+    let (header, body) = signed(&world, &world.requester, update);
+
+    let bare = send(&world, Method::PUT, &path, None, OCTETS, body.clone()).await;
+    bare.is_problem(401, "signature_missing");
+    let bare = send(&world, Method::DELETE, &path, None, None, Vec::new()).await;
+    bare.is_problem(401, "signature_missing");
+    let bare = send(&world, Method::HEAD, &path, None, None, Vec::new()).await;
+    bare.is_bodiless_problem(401, "signature_missing");
+
+    let padded = format!("{header}=");
+    let other_kind = query(&world, &world.requester, &secret);
+    let long = "A".repeat(9000);
+    for malformed in ["", "not base64", "e30", &padded, &other_kind, &long] {
+        let answer = put(&world, &secret, malformed, body.clone()).await;
+        assert_eq!(answer.header("sesame-problem"), Some("signature_malformed"), "{malformed}");
+        answer.is_problem(400, "signature_malformed");
+    }
+    let twice = world.sms.request(Method::PUT, &path).body(body.clone());
+    let twice = twice.header("content-type", SEALED_CONTENT_TYPE);
+    let twice = twice.header(AUTHORIZATION_HEADER, &header).header(AUTHORIZATION_HEADER, &header);
+    Answer::to(twice).await.is_problem(400, "signature_malformed");
+
+    for wrong in [None, Some("application/json"), Some("text/plain; charset=utf-8")] {
+        let answer = send(&world, Method::PUT, &path, Some(&header), wrong, body.clone()).await;
+        answer.is_problem(415, "wrong_content_type");
+    }
+    put(&world, &secret, &header, body).await.is_ok();
+}
+
+/// The twin of a signature with the other `s` is not another signature.
+#[tokio::test]
+async fn malleable_and_impossible_signatures_are_malformed() {
+    let world = World::start().await;
+    let secret = world.requester.secret("mine");
+    let domain = world.sms.domain();
+    let update = first(&world, &world.requester, &secret).await;
+    let (good, body) =
+        SignedUpdate::seal(update, b"value", &domain, &world.requester.signer()).unwrap();
+    let order: U256 =
+        "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141".parse().unwrap();
+
+    let mut twin = good.signature;
+    let s = U256::from_be_slice(&twin[32..64]);
+    twin[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
+    twin[64] = if twin[64] == 27 { 28 } else { 27 };
+    let mut no_recovery = good.signature;
+    no_recovery[64] = 29;
+    for signature in [twin, no_recovery, Signature65::ZERO, Signature65::repeat_byte(0xff)] {
+        let header = SignedUpdate { signature, ..good.clone() }.to_header();
+        put(&world, &secret, &header, body.clone()).await.is_problem(400, "signature_malformed");
+    }
+    put(&world, &secret, &good.to_header(), body).await.is_ok();
+}
+
+#[tokio::test]
+async fn signatures_hold_for_a_while() {
+    let world = World::start().await;
+    let secret = world.requester.secret("mine");
+    let update = first(&world, &world.requester, &secret).await;
+    for deadline in [0, now() - 5, now() + 3700, u64::MAX] {
+        let update = SecretUpdate { deadline, ..update.clone() };
+        let answer = push(&world, &world.requester, &secret, update).await;
+        answer.is_problem(401, "signature_expired");
+    }
+    let asked = SecretRemoval { deadline: 1, ..removal(&world.requester, &secret, 1) };
+    let answer = delete(&world, &world.requester, &secret, asked).await;
+    answer.is_problem(401, "signature_expired");
+}
+
+#[tokio::test]
+async fn a_signature_is_good_for_one_chain_resource_and_version() {
+    let world = World::start().await;
+    let World { requester, stranger, .. } = &world;
+    let (secret, other) = (requester.secret("mine"), requester.secret("other"));
+    let update = first(&world, requester, &secret).await;
+    let here = world.sms.domain();
+
+    let chain = Domain { chain_id: 1, ..here };
+    let registry = Domain { asset_registry: world.deployment.task_registry, ..here };
+    for elsewhere in [chain, registry] {
+        let signer = requester.signer();
+        let (signed, body) =
+            SignedUpdate::seal(update.clone(), b"value", &elsewhere, &signer).unwrap();
+        let answer = put(&world, &secret, &signed.to_header(), body).await;
+        answer.is_problem(401, "wrong_signer");
+    }
+    let (header, body) = signed(&world, requester, update.clone());
+    put(&world, &other, &header, body.clone()).await.is_problem(401, "wrong_signer");
+    let (header, body) = signed(&world, stranger, update.clone());
+    put(&world, &secret, &header, body).await.is_problem(401, "wrong_signer");
+    let (signed, body) = SignedUpdate::seal(update, b"value", &here, &requester.signer()).unwrap();
+    for altered in [
+        SignedUpdate { version: 2, ..signed.clone() },
+        SignedUpdate { epoch: 1, ..signed.clone() },
+        SignedUpdate { transferable: true, ..signed.clone() },
+        SignedUpdate { deadline: signed.deadline + 1, ..signed },
+    ] {
+        let answer = put(&world, &secret, &altered.to_header(), body.clone()).await;
+        answer.is_problem(401, "wrong_signer");
+    }
+    let forged = removal(requester, &secret, 1);
+    delete(&world, stranger, &secret, forged).await.is_problem(401, "wrong_signer");
+}
+
+#[tokio::test]
+async fn strangers_are_not_owners() {
+    let world = World::start().await;
+    let (_, app) = an_app(&world).await;
+    let World { requester, stranger, developer, .. } = &world;
+    developer.push(&app, b"value").await;
+    let mine = requester.secret("mine");
+
+    for secret in [&app, &mine] {
+        let update = first(&world, stranger, secret).await;
+        push(&world, stranger, secret, update).await.is_problem(403, "not_owner");
+        let asked = removal(stranger, secret, 2);
+        delete(&world, stranger, secret, asked).await.is_problem(403, "not_owner");
+        head(&world, stranger, secret).await.is_bodiless_problem(403, "not_owner");
+    }
+    let nowhere = SecretId::Asset(AssetId(B256::repeat_byte(3)));
+    let update = first(&world, stranger, &nowhere).await;
+    push(&world, stranger, &nowhere, update).await.is_problem(404, "asset_unknown");
+    head(&world, stranger, &nowhere).await.is_bodiless_problem(404, "asset_unknown");
+}
+
+#[tokio::test]
+async fn ownership_counts_once_it_is_confirmed() {
+    let world = World::start().await;
+    let app = world.app(&world.developer).await;
+    let secret = SecretId::Asset(app);
+    world.followed().await;
+    let update = first(&world, &world.developer, &secret).await;
+
+    let early = push(&world, &world.developer, &secret, update.clone()).await;
+    early.is_problem(409, "not_yet_confirmed");
+    let early = head(&world, &world.developer, &secret).await;
+    early.is_bodiless_problem(409, "not_yet_confirmed");
+
+    world.confirmed().await;
+    push(&world, &world.developer, &secret, update).await.is_ok();
+
+    // A sale counts against the seller at once, and for the buyer once it is confirmed.
+    world.developer.chain.transfer(app, world.bob.address()).await.unwrap();
+    world.followed().await;
+    let late = first(&world, &world.developer, &secret).await;
+    let late = SecretUpdate { version: 2, ..late };
+    push(&world, &world.developer, &secret, late).await.is_problem(403, "not_owner");
+    let early = SecretUpdate { epoch: 1, version: 2, ..first(&world, &world.bob, &secret).await };
+    let answer = push(&world, &world.bob, &secret, early.clone()).await;
+    answer.is_problem(409, "not_yet_confirmed");
+    world.confirmed().await;
+    push(&world, &world.bob, &secret, early).await.is_ok();
+}
+
+#[tokio::test]
+async fn the_signed_epoch_is_the_assets() {
+    let world = World::start().await;
+    let (_, app) = an_app(&world).await;
+    let mine = world.requester.secret("mine");
+    for (owner, secret) in [(&world.developer, &app), (&world.requester, &mine)] {
+        let update = SecretUpdate { epoch: 1, ..first(&world, owner, secret).await };
+        push(&world, owner, secret, update).await.is_problem(409, "wrong_epoch");
+        owner.push(secret, b"value").await;
+        let asked = SecretRemoval { epoch: 1, ..removal(owner, secret, 2) };
+        delete(&world, owner, secret, asked).await.is_problem(409, "wrong_epoch");
+    }
+}
+
+#[tokio::test]
+async fn a_key_names_its_content_and_nothing_else_does() {
+    let world = World::start().await;
+    let data = SecretId::Asset(world.data(&world.alice, b"rows").await);
+    let (_, app) = an_app(&world).await;
+    let mine = world.requester.secret("mine");
+
+    let nameless = first(&world, &world.alice, &data).await;
+    push(&world, &world.alice, &data, nameless).await.is_problem(422, "wrong_content_digest");
+    for (owner, secret) in [(&world.developer, &app), (&world.requester, &mine)] {
+        let named = SecretUpdate {
+            contentDigest: B256::repeat_byte(1),
+            ..first(&world, owner, secret).await
+        };
+        push(&world, owner, secret, named).await.is_problem(422, "wrong_content_digest");
+    }
+    world.alice.push_with(&data, b"key", &key_of(b"rows")).await;
+}
+
+#[tokio::test]
+async fn versions_do_not_skip_repeat_or_fall() {
+    let world = World::start().await;
+    let secret = world.requester.secret("mine");
+    let update = first(&world, &world.requester, &secret).await;
+    let version = |version| SecretUpdate { version, ..update.clone() };
+    for early in [0, 2, u64::MAX] {
+        let answer = push(&world, &world.requester, &secret, version(early)).await;
+        answer.is_problem(409, "version_conflict");
+    }
+    let (header, body) = signed(&world, &world.requester, version(1));
+    put(&world, &secret, &header, body.clone()).await.is_ok();
+
+    put(&world, &secret, &header, body.clone()).await.is_problem(409, "replayed");
+    let another = push(&world, &world.requester, &secret, version(1)).await;
+    another.is_problem(409, "version_conflict");
+    for wrong in [0, 1, 3] {
+        let asked = removal(&world.requester, &secret, wrong);
+        let answer = delete(&world, &world.requester, &secret, asked).await;
+        answer.is_problem(409, "version_conflict");
+    }
+    let asked = removal(&world.requester, &secret, 2);
+    delete(&world, &world.requester, &secret, asked).await.is_ok();
+    // What was removed does not come back by a replay.
+    let replayed = put(&world, &secret, &header, body).await;
+    assert_eq!(replayed.status, 409);
+    head(&world, &world.requester, &secret).await.is_bodiless_problem(404, "secret_absent");
+    let asked = removal(&world.requester, &secret, 3);
+    let again = delete(&world, &world.requester, &secret, asked).await;
+    again.is_problem(404, "secret_absent");
+}
+
+#[tokio::test]
+async fn two_pushes_at_once_do_not_both_win() {
+    let world = World::start().await;
+    let secret = world.requester.secret("mine");
+    let update = first(&world, &world.requester, &secret).await;
+    let pushes = (0..8).map(|_| push(&world, &world.requester, &secret, update.clone()));
+    let mut won = 0;
+    let mut pushes: Vec<_> = pushes.map(Box::pin).collect();
+    let answers =
+        tokio::join!(pushes.remove(0), pushes.remove(0), pushes.remove(0), pushes.remove(0));
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        if answer.status == 201 {
+            won += 1;
+        } else {
+            answer.is_problem(409, "version_conflict");
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn a_sealed_body_cannot_be_lifted_elsewhere() {
+    let world = World::start().await;
+    let (_, app) = an_app(&world).await;
+    let other = SecretId::Asset(world.app(&world.developer).await);
+    world.confirmed().await;
+    let domain = world.sms.domain();
+    let update = first(&world, &world.developer, &app).await;
+    let (header, body) = signed(&world, &world.developer, update.clone());
+
+    // Another body under the same signature.
+    let mut flipped = body.clone();
+    flipped[40] ^= 1;
+    put(&world, &app, &header, flipped).await.is_problem(422, "wrong_digest");
+    put(&world, &app, &header, Vec::new()).await.is_problem(422, "wrong_digest");
+
+    // The body of one asset, signed for the other.
+    let lifted = first(&world, &world.developer, &other).await;
+    let lifted = SecretUpdate { sealedDigest: keccak256(&body), ..lifted };
+    let signature = world.developer.signer().sign_hash(domain.signing_hash(&lifted));
+    let lifted = SignedUpdate::new(lifted, signature).to_header();
+    put(&world, &other, &lifted, body.clone()).await.is_problem(422, "does_not_open");
+    // Nor does it open as another version of the same.
+    let later = SecretUpdate { version: 2, sealedDigest: keccak256(&body), ..update.clone() };
+    let signature = world.developer.signer().sign_hash(domain.signing_hash(&later));
+    let later = SignedUpdate::new(later, signature).to_header();
+    put(&world, &app, &later, body.clone()).await.is_problem(422, "does_not_open");
+    // A body that is too short to be one.
+    let short = SecretUpdate { sealedDigest: keccak256([7; 20]), ..update.clone() };
+    let signature = world.developer.signer().sign_hash(domain.signing_hash(&short));
+    let short = SignedUpdate::new(short, signature).to_header();
+    put(&world, &app, &short, vec![7; 20]).await.is_problem(422, "does_not_open");
+
+    let stray = sealing::SealingKey::random().public();
+    let stray = SecretUpdate { smsKey: stray, ..update };
+    push(&world, &world.developer, &app, stray).await.is_problem(422, "wrong_sealing_key");
+
+    head(&world, &world.developer, &app).await.is_bodiless_problem(404, "secret_absent");
+    put(&world, &app, &header, body).await.is_ok();
+}
+
+#[tokio::test]
+async fn a_secret_has_one_to_four_mebibytes() {
+    let world = World::start().await;
+    let secret = world.requester.secret("mine");
+    let domain = world.sms.domain();
+    let update = first(&world, &world.requester, &secret).await;
+    let sealed = |value: &[u8]| {
+        let body = sealing::seal(update.smsKey, update.sealing_info(), value).unwrap();
+        let update = SecretUpdate { sealedDigest: keccak256(&body), ..update.clone() };
+        let signature = world.requester.signer().sign_hash(domain.signing_hash(&update));
+        (SignedUpdate::new(update, signature).to_header(), body)
+    };
+
+    let (header, body) = sealed(b"");
+    put(&world, &secret, &header, body).await.is_problem(422, "wrong_length");
+    let (header, body) = sealed(&vec![1; 4_194_305]);
+    assert_eq!(body.len(), MAX_SEALED_BYTES + 1);
+    put(&world, &secret, &header, body.clone()).await.is_problem(413, "too_large");
+    // The same in pieces, without a length that announces it.
+    let request = world.sms.request(Method::PUT, &format!("v1/{secret}"));
+    let request = request.header(AUTHORIZATION_HEADER, &header);
+    let request = request.header("content-type", SEALED_CONTENT_TYPE);
+    let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
+        body.chunks(1 << 20).map(|piece| Ok(piece.to_vec())).collect();
+    let request = request.body(reqwest::Body::wrap_stream(futures::stream::iter(pieces)));
+    Answer::to(request).await.is_problem(413, "too_large");
+
+    head(&world, &world.requester, &secret).await.is_bodiless_problem(404, "secret_absent");
+    let (header, body) = sealed(&vec![1; 4_194_304]);
+    assert_eq!(body.len(), MAX_SEALED_BYTES);
+    put(&world, &secret, &header, body).await.is_ok();
+}
+
+#[tokio::test]
+async fn after_a_sale_the_old_secret_is_nobodys() {
+    let world = World::start().await;
+    let (app, id) = an_app(&world).await;
+    let data = world.data(&world.developer, b"rows").await;
+    world.confirmed().await;
+    let World { developer, bob, .. } = &world;
+    developer.push(&id, b"mine").await;
+    let along = PushOptions { transferable: true, ..key_of(b"rows") };
+    developer.push_with(&SecretId::Asset(data), b"goes along", &along).await;
+
+    developer.chain.transfer(app, bob.address()).await.unwrap();
+    developer.chain.transfer(data, bob.address()).await.unwrap();
+    world.confirmed().await;
+
+    head(&world, developer, &id).await.is_bodiless_problem(403, "not_owner");
+    let hidden = head(&world, bob, &id).await;
+    hidden.is_bodiless_problem(404, "secret_absent");
+    let shown = SecretMetadata::parse(hidden.header(METADATA_HEADER).unwrap()).unwrap();
+    assert_eq!((shown.version, shown.size, shown.owner), (1, 0, bob.address()));
+    assert_eq!(shown.sealed_digest, B256::ZERO);
+    let kept = bob.owner.show(now(), &SecretId::Asset(data)).await.unwrap().unwrap();
+    assert_eq!((kept.size, kept.transferable), (10, true));
+
+    let own = PushOptions { epoch: 1, ..PushOptions::default() };
+    assert_eq!(bob.push_with(&id, b"bob's", &own).await.version, 2);
+}
+
+#[tokio::test]
+async fn paths_have_one_spelling() {
+    let world = World::start().await;
+    let address = world.requester.address().to_string();
+    let secret = world.requester.secret("mine");
+    let header = query(&world, &world.requester, &secret);
+    let long = "x".repeat(65);
+    for path in [
+        "v1/assets/12/secret".to_owned(),
+        format!("v1/assets/0x{}/secret", "zz".repeat(32)),
+        "v1/requesters/0x12/secrets/mine".to_owned(),
+        format!("v1/requesters/{}/secrets/mine", &address[2..]),
+        format!("v1/requesters/{address}/secrets/{long}"),
+        format!("v1/requesters/{address}/secrets/a.b"),
+        format!("v1/requesters/{address}/secrets/a%20b"),
+    ] {
+        for method in [Method::PUT, Method::DELETE] {
+            let answer = send(&world, method, &path, Some(&header), OCTETS, vec![1]).await;
+            answer.is_problem(400, "malformed_id");
+        }
+        let answer = send(&world, Method::HEAD, &path, Some(&header), None, Vec::new()).await;
+        answer.is_bodiless_problem(400, "malformed_id");
+    }
+    for path in ["", "v1", "v2/status", "v1/assets", "v1/status/", "kbs/v0", "%ff"] {
+        world.sms.get(path).await.is_problem(404, "not_found");
+    }
+    for (method, path) in [
+        (Method::GET, format!("v1/{secret}")),
+        (Method::POST, format!("v1/{secret}")),
+        (Method::DELETE, "v1/status".to_owned()),
+        (Method::GET, "kbs/v0/auth".to_owned()),
+    ] {
+        let answer = send(&world, method, &path, Some(&header), None, Vec::new()).await;
+        answer.is_problem(405, "method_not_allowed");
+    }
+}

@@ -1,0 +1,388 @@
+//! The service stops, on purpose or not, and goes on where it was: the index is disposable, the vault is not.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use alloy::primitives::Address;
+use sesame_client::{owner::PushOptions, public::Public};
+use sesame_domain::{Order, SecretId};
+use sesame_protocol::status::{State, Status};
+use sesame_sms::{ReceiptError, ServeError, verify_log};
+use sesame_tests::{Build, Person, Scene, Sms, World, codes_of, eventually, now};
+
+#[tokio::test]
+async fn secrets_and_index_go_on() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let before = scene.run(&world).await;
+
+    world.sms.stop().await;
+    world.sms.start_again().await;
+    world.sms.ready().await;
+
+    let after = scene.run(&world).await;
+    assert_eq!(before.secrets, after.secrets);
+    let pushed = world.developer.push(&SecretId::Asset(scene.app), b"next").await;
+    assert_eq!(pushed.version, 2);
+}
+
+#[tokio::test]
+async fn what_happened_meanwhile_counts() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    scene.run(&world).await;
+
+    world.sms.stop().await;
+    world.requester.chain.revoke_grant(scene.task, 1).await.unwrap();
+    world.sms.start_again().await;
+    world.sms.ready().await;
+
+    scene.ask(&world).await.is_denied(&["grant_revoked"]);
+}
+
+/// The chain forked while the service was away.
+#[tokio::test]
+async fn a_fork_meanwhile_is_undone() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+    world.followed().await;
+
+    world.sms.stop().await;
+    world.node.reorg(1).await;
+    world.sms.start_again().await;
+    world.followed().await;
+
+    scene.run(&world).await;
+}
+
+#[tokio::test]
+async fn a_deleted_index_is_rebuilt() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let before = scene.run(&world).await;
+    let other = world.buy(&scene.order).await;
+    world.alice.chain.transfer(scene.data, world.bob.address()).await.unwrap();
+    world.confirmed().await;
+    let explained = world.sms.explain(other).await;
+
+    world.sms.stop().await;
+    fs::remove_dir_all(world.sms.data("index")).unwrap();
+    world.sms.start_again().await;
+    world.sms.ready().await;
+
+    assert_eq!(world.sms.explain(other).await, explained);
+    let at = Some(before.head.number);
+    let then = sesame_client::public::Question { task: scene.task, block: at, ..Default::default() };
+    assert_eq!(codes_of(&world.sms.explain_to(&then).await.denials), ["secret_unavailable"; 0]);
+}
+
+/// Keys are never made anew beside a vault: what they sealed would be lost without a word.
+#[tokio::test]
+async fn missing_keys_beside_a_vault_are_refused() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    world.sms.stop().await;
+
+    for name in ["identity.key", "sealing.key", "token.key", "vault.key"] {
+        let (path, away) = (world.sms.data("keys").join(name), world.folder().join(name));
+        fs::rename(&path, &away).unwrap();
+        let refusal = Sms::refusal(world.sms.config.clone()).await;
+        assert!(
+            matches!(refusal, ServeError::Keys(_) | ServeError::Vault(_)),
+            "{name}: {refusal:?}"
+        );
+        assert!(!path.exists(), "{name} was made anew");
+        fs::rename(&away, &path).unwrap();
+    }
+    // Another vault's key is no key for this one.
+    let (path, away) = (world.sms.data("keys/vault.key"), world.folder().join("kept"));
+    fs::rename(&path, &away).unwrap();
+    fs::copy(world.sms.data("keys/token.key"), &path).unwrap();
+    let refusal = Sms::refusal(world.sms.config.clone()).await;
+    assert!(matches!(refusal, ServeError::Vault(_)), "{refusal:?}");
+    fs::rename(&away, &path).unwrap();
+
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    scene.run(&world).await;
+}
+
+/// An index or a vault of one deployment serves no other.
+#[tokio::test]
+async fn data_of_another_deployment_is_refused() {
+    let mut world = World::start().await;
+    world.sms.stop().await;
+    let mut config = world.sms.config.clone();
+    config.deployment.asset_registry = Address::repeat_byte(1);
+    let refusal = Sms::refusal(config.clone()).await;
+    assert!(matches!(refusal, ServeError::Index(_)), "{refusal:?}");
+    fs::remove_dir_all(world.sms.data("index")).unwrap();
+    let refusal = Sms::refusal(config).await;
+    assert!(matches!(refusal, ServeError::Vault(_)), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn receipts_are_one_chain_and_every_byte_counts() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    scene.run(&world).await;
+    world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+    world.followed().await;
+    scene.ask(&world).await.is_denied(&["not_whitelisted"]);
+    let unknown = sesame_domain::TaskId::default();
+    let bundle = sesame_domain::Resource::Bundle;
+    world.ask(scene.build, unknown, bundle).await.is_denied(&["task_unknown"]);
+    world.sms.stop().await;
+
+    let (path, identity) = (world.sms.data("receipts.log"), world.sms.identity);
+    assert_eq!(verify_log(&path, identity).unwrap(), 2, "decisions on unknown tasks are not logged");
+    let stranger = verify_log(&path, world.stranger.address());
+    assert!(matches!(stranger, Err(ReceiptError::Broken(1))), "{stranger:?}");
+    let whole = fs::read(&path).unwrap();
+    let copy = world.folder().join("receipts.log");
+    for at in (0..whole.len()).step_by(7) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        fs::write(&copy, flipped).unwrap();
+        let checked = verify_log(&copy, identity);
+        assert!(matches!(checked, Err(ReceiptError::Broken(_))), "byte {at}: {checked:?}");
+    }
+    // A line left out.
+    let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    fs::write(&copy, &whole[first..]).unwrap();
+    assert!(matches!(verify_log(&copy, identity), Err(ReceiptError::Broken(1))));
+
+    // A service does not go on with a broken log, but drops a line that a power cut tore.
+    let mut flipped = whole.clone();
+    flipped[20] ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    let refusal = Sms::refusal(world.sms.config.clone()).await;
+    assert!(matches!(refusal, ServeError::Receipts(_)), "{refusal:?}");
+    fs::write(&path, [whole.as_slice(), &whole[..first / 2]].concat()).unwrap();
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    scene.ask(&world).await.is_denied(&["not_whitelisted"]);
+    world.sms.stop().await;
+    assert_eq!(verify_log(&path, identity).unwrap(), 3);
+}
+
+/// The service as a program of its own, so that it can be killed.
+struct Program {
+    child: Child,
+    base: String,
+}
+
+impl Program {
+    /// Starts `sesame serve` on the data in `folder`.
+    fn start(world: &World, folder: &std::path::Path, listen: &str) -> Self {
+        let manifest = world.folder().join("deployment.json");
+        fs::write(&manifest, serde_json::to_string(&world.deployment).unwrap()).unwrap();
+        let mut child = Command::new(program())
+            .env("NO_COLOR", "1")
+            .args(["serve", "--confirmations", "2", "--poll-ms", "20", "--max-head-age-s", "3600"])
+            .args(["--listen", listen, "--rpc-url", &world.node.url()])
+            .args(["--insecure-trust-simulated-root", &world.root.address().to_string()])
+            .arg("--deployment")
+            .arg(manifest)
+            .arg("--data-dir")
+            .arg(folder)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<String> = Vec::new();
+        let base = lines
+            .find_map(|line| Some(line.split_once("serving at ")?.1.split(' ').next()?.to_owned()));
+        let base = base.unwrap_or_else(|| panic!("it does not serve: {said:?}"));
+        // Nobody reads the rest, but the pipe must not fill.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, base }
+    }
+
+    async fn status(&self) -> Status {
+        let public = Public::new(&self.base).unwrap();
+        eventually("the program answers", async || public.status().await.ok()).await
+    }
+
+    async fn ready(&self) {
+        eventually("the program is ready", async || {
+            (self.status().await.state == State::Ready).then_some(())
+        })
+        .await;
+    }
+
+    fn listen(&self) -> String {
+        self.base.trim_start_matches("http://").to_owned()
+    }
+
+    /// `kill -9`.
+    fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself: the story will notice.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The binary beside this one.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(std::path::Path::parent).unwrap().join("sesame");
+    assert!(
+        program.exists(),
+        "there is no {}: run cargo build -p sesame --features simulated",
+        program.display()
+    );
+    program
+}
+
+/// Killed at any moment of its backfill, the index goes on from a whole block.
+#[tokio::test]
+async fn killed_in_mid_backfill_it_goes_on() {
+    let world = World::start().await;
+    let (build, app) = (Build::of("sum"), world.app(&world.developer).await);
+    world.allow(&world.developer, app, build).await;
+    let mut tasks = Vec::new();
+    for round in 0..6u64 {
+        let order = Order { params: format!("--round {round}"), ..world.order(app, build) };
+        let task = world.buy(&order).await;
+        if round % 2 == 0 {
+            world.begin(task).await;
+        }
+        tasks.push(task);
+        world.node.mine(700).await;
+    }
+    world.confirmed().await;
+    // The same identity, so that the orders are for both.
+    let folder = world.folder().join("killed");
+    fs::create_dir_all(folder.join("keys")).unwrap();
+    for key in fs::read_dir(world.sms.data("keys")).unwrap().map(Result::unwrap) {
+        if key.file_name() != "vault.key" {
+            fs::copy(key.path(), folder.join("keys").join(key.file_name())).unwrap();
+        }
+    }
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
+
+    let mut interrupted = 0;
+    for _ in 0..8 {
+        let program = Program::start(&world, &folder, "127.0.0.1:0");
+        let pause = rand::Rng::random_range(&mut random, 20..250);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        interrupted += usize::from(program.status().await.state == State::Backfilling);
+        program.kill();
+    }
+    assert!(interrupted > 0, "no kill came in mid-backfill");
+    let program = Program::start(&world, &folder, "127.0.0.1:0");
+    program.ready().await;
+
+    let public = Public::new(&program.base).unwrap();
+    let status = program.status().await;
+    assert_eq!(status.identity, world.sms.identity);
+    assert_eq!(status.head, world.sms.status().await.head);
+    for task in tasks {
+        let question = sesame_client::public::Question { task, ..Default::default() };
+        let explained = public.explain(&question).await.unwrap();
+        assert_eq!(explained, world.sms.explain(task).await);
+    }
+}
+
+/// Killed at any moment of a push, it keeps what it acknowledged and nothing half.
+#[tokio::test]
+async fn killed_in_mid_push_it_keeps_what_it_acknowledged() {
+    let world = World::start().await;
+    let folder = world.folder().join("killed");
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
+    let program = Program::start(&world, &folder, "127.0.0.1:0");
+    program.ready().await;
+    let (identity, listen) = (program.status().await.identity, program.listen());
+    let sms = (program.base.as_str(), identity);
+    let owner =
+        Person::new(world.node.key(3), &world.node.url(), &world.deployment, sms).await;
+    program.kill();
+    let secret = owner.secret("counter");
+    let value = |version: u64| format!("{version} ").repeat(20_000).into_bytes();
+
+    let mut acknowledged = 0;
+    for _ in 0..6 {
+        let program = Program::start(&world, &folder, &listen);
+        program.ready().await;
+        let shown = owner.owner.show(now(), &secret).await.unwrap();
+        let kept = shown.map_or(0, |metadata| metadata.version);
+        assert!((acknowledged..=acknowledged + 1).contains(&kept), "{kept} of {acknowledged}");
+        acknowledged = kept;
+        let deadline = rand::Rng::random_range(&mut random, 5..200);
+        let pushing = async {
+            let options = PushOptions::default();
+            loop {
+                let value = value(acknowledged + 1);
+                match owner.owner.push(now(), &secret, &value, &options).await {
+                    Ok(metadata) => acknowledged = metadata.version,
+                    Err(error) => return error,
+                }
+            }
+        };
+        let killed = async {
+            tokio::time::sleep(Duration::from_millis(deadline)).await;
+            program.kill();
+        };
+        tokio::join!(pushing, killed);
+    }
+    assert!(acknowledged > 0, "nothing was acknowledged");
+
+    let program = Program::start(&world, &folder, &listen);
+    program.ready().await;
+    let newest = owner.owner.show(now(), &secret).await.unwrap().unwrap();
+    assert!(newest.version >= acknowledged);
+    let (build, app) = (Build::of("cat"), world.app(&world.developer).await);
+    world.allow(&world.developer, app, build).await;
+    let grants = vec![World::grant(1, "counter")];
+    let order = Order { sms: identity, grants, ..world.order(app, build) };
+    let task = world.buy_and_begin(&order).await;
+    let bundle = released(&world, &program, identity, build, task).await;
+    let [secret] = bundle.secrets.as_slice() else { panic!("{bundle:?}") };
+    assert_eq!(secret.version, newest.version);
+    assert!(secret.value.as_slice() == value(newest.version), "the value is torn");
+}
+
+/// What an enclave gets from the program, once it follows the chain.
+async fn released(
+    world: &World,
+    program: &Program,
+    identity: Address,
+    build: Build,
+    task: sesame_domain::TaskId,
+) -> sesame_protocol::bundle::Bundle {
+    use sesame_protocol::{jwe::EnclaveKey, rcar::Tee, voucher::SignedVoucher};
+
+    let key = EnclaveKey::random();
+    let (thumbprint, signer) = (key.thumbprint(), world.worker.signer());
+    let guest =
+        sesame_client::enclave::Guest::new(&program.base, identity, key, Tee::Sample).unwrap();
+    let domain = world.sms.domain();
+    let voucher = SignedVoucher::sign(task, identity, thumbprint, now() + 300, &domain, &signer);
+    eventually("the program releases", async || {
+        let quote = |data| Ok::<_, std::convert::Infallible>(build.quote(data, &world.root));
+        let session = guest.attest(Some(&voucher), quote).await.unwrap();
+        session.bundle(task).await.ok()
+    })
+    .await
+}

@@ -1,0 +1,174 @@
+//! The house as it is described: who may know whom, and how files begin.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use sesame_tests::ROOT;
+
+/// Which rooms each room may enter.
+const EDGES: &[(&str, &[&str])] = &[
+    ("sesame-domain", &[]),
+    ("sesame-protocol", &["domain"]),
+    ("sesame-view", &["domain"]),
+    ("sesame-chain", &["domain"]),
+    ("sesame-indexer", &["domain", "view", "chain"]),
+    ("sesame-attestation", &["domain", "protocol"]),
+    ("sesame-vault", &["domain", "attestation", "protocol"]),
+    ("sesame-client", &["domain", "protocol"]),
+    (
+        "sesame-sms",
+        &["domain", "protocol", "view", "chain", "indexer", "attestation", "vault"],
+    ),
+    ("sesame-enclave", &["domain", "protocol", "client", "attestation"]),
+    ("sesame-worker", &["domain", "protocol", "chain", "client", "attestation", "enclave"]),
+    ("sesame", &["domain", "protocol", "client", "chain", "sms", "worker", "attestation"]),
+];
+
+/// Heavy dependencies, and the rooms that may have them.
+const HEAVY: &[(&str, &[&str])] = &[
+    ("rocksdb", &["sesame-view", "sesame-vault"]),
+    ("axum", &["sesame-sms"]),
+    ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
+    ("reqwest", &["sesame-client", "sesame-enclave"]),
+    ("kbs-types", &["sesame-protocol"]),
+];
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(ROOT).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What each crate depends on, tests aside.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = cargo(&["metadata", "--format-version=1", "--no-deps", "--offline"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let of = |package: &Value| {
+        let all = package["dependencies"].as_array().unwrap().iter();
+        let kept = all.filter(|dependency| dependency["kind"] != "dev");
+        (text(&package["name"]), kept.map(|dependency| text(&dependency["name"])).collect())
+    };
+    metadata["packages"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn the_rooms_enter_only_whom_they_may() {
+    let mut found = dependencies();
+    found.remove("sesame-tests");
+    for (name, depends_on) in &found {
+        let Some((_, allowed)) = EDGES.iter().find(|(room, _)| room == name) else {
+            panic!("{name} is a new room: say here whom it may enter");
+        };
+        for other in depends_on.iter().filter_map(|other| other.strip_prefix("sesame-")) {
+            assert!(allowed.contains(&other), "{name} may not depend on sesame-{other}");
+        }
+    }
+    assert_eq!(found.len(), EDGES.len(), "a room is gone: {:?}", found.keys());
+}
+
+#[test]
+fn heavy_dependencies_stay_where_they_belong() {
+    for (name, depends_on) in dependencies() {
+        for (heavy, allowed) in HEAVY {
+            let allowed = name == "sesame-tests" || allowed.contains(&name.as_str());
+            assert!(allowed || !depends_on.contains(*heavy), "{name} may not depend on {heavy}");
+        }
+    }
+}
+
+/// All that the enclave's binary links is trusted, so there is no database and no server in it.
+#[test]
+fn the_enclave_links_neither_database_nor_server() {
+    let tree = cargo(&[
+        "tree", "-p", "sesame-enclave", "-e", "normal", "--all-features", "--prefix", "none",
+        "--offline",
+    ]);
+    assert!(tree.contains("sesame-protocol"), "{tree}");
+    for line in tree.lines() {
+        let name = line.split(' ').next().unwrap_or_default();
+        let stray = ["rocksdb", "librocksdb-sys", "axum", "alloy", "sesame-sms", "sesame-vault"];
+        assert!(!stray.contains(&name), "the enclave links {name}");
+    }
+}
+
+/// The binary that is released is built alone and without features: it knows no simulated TEE.
+#[test]
+fn the_released_binary_has_no_simulated_tee() {
+    let features = |arguments: &[&str]| {
+        let all = [
+            &["tree", "-p", "sesame", "-e", "normal,features", "--prefix", "none", "--offline"],
+            arguments,
+        ];
+        let tree = cargo(&all.concat());
+        tree.lines().any(|line| line.contains("feature \"simulated\""))
+    };
+    assert!(!features(&[]), "a default build of sesame has the feature `simulated`");
+    assert!(features(&["--features", "simulated"]), "this test looks for the wrong words");
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let mut seen = 0;
+    for folder in ["crates", "tests/it", "tests/support"] {
+        for path in rust_files(&Path::new(ROOT).join(folder)) {
+            let text = fs::read_to_string(&path).unwrap();
+            let told = text.starts_with("//!") || text.starts_with("#![doc");
+            assert!(told, "{} does not open with //!", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "only {seen} files");
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What a README names in backticks with a slash or a suffix of ours is there.
+#[test]
+fn the_names_in_the_readmes_exist() {
+    for readme in ["README.md", "crates/README.md", "contracts/README.md"] {
+        let path = Path::new(ROOT).join(readme);
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let folder = path.parent().unwrap();
+        for name in text.split('`').skip(1).step_by(2).filter(|name| is_a_file(name)) {
+            let here = [folder.join(name), Path::new(ROOT).join(name), folder.join("crates").join(name)];
+            let source = name.split_once('/').map(|(room, file)| folder.join(room).join("src").join(file));
+            let known = here.iter().chain(&source).any(|path| path.exists());
+            assert!(known || anywhere(name), "{readme} names `{name}`, which is not there");
+        }
+    }
+}
+
+fn is_a_file(name: &str) -> bool {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    let ours = [".rs", ".sol", ".toml", ".t.sol"].iter().any(|suffix| name.ends_with(suffix));
+    plain && (ours || name.starts_with("script/") || name.starts_with("crates/"))
+}
+
+/// A file of this name, wherever it is.
+fn anywhere(name: &str) -> bool {
+    let tail = Path::new(name);
+    ["crates", "contracts", "script", "tests"].iter().any(|folder| {
+        let Ok(output) = Command::new("find").arg(Path::new(ROOT).join(folder)).output() else {
+            return false;
+        };
+        String::from_utf8_lossy(&output.stdout).lines().any(|line| Path::new(line).ends_with(tail))
+    })
+}

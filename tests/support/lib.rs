@@ -1,0 +1,24 @@
+//! The world that the stories play in: a chain, a service, people with keys, and software enclaves.
+//!
+//! Start reading at [`World`].
+
+mod answer;
+mod enclave;
+mod node;
+mod people;
+mod scene;
+mod service;
+mod wait;
+mod world;
+
+pub use answer::{Answer, codes_of};
+pub use enclave::{Attester, Build, Enclave};
+pub use node::Node;
+pub use people::Person;
+pub use scene::{Scene, key_of};
+pub use service::Sms;
+pub use wait::{eventually, now};
+pub use world::{Options, World};
+
+/// The root of the repository.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

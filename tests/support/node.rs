@@ -1,0 +1,204 @@
+//! The chain: an anvil of its own on a free port, with the three contracts.
+
+use std::{borrow::Cow, fs, path::PathBuf};
+
+use alloy::{
+    consensus::constants::ETH_TO_WEI,
+    network::TransactionBuilder,
+    node_bindings::{Anvil, AnvilInstance},
+    primitives::{Address, Bytes, U256},
+    providers::{DynProvider, Provider, ProviderBuilder},
+    rpc::types::TransactionRequest,
+    sol_types::SolValue,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use sesame_chain::Deployment;
+use sesame_domain::Block;
+
+use crate::{ROOT, eventually};
+
+const HINT: &str = "run script/setup and forge build";
+
+/// A chain of its own. Gone when dropped.
+#[derive(Debug)]
+pub struct Node {
+    anvil: AnvilInstance,
+    provider: DynProvider,
+}
+
+impl Node {
+    /// A fresh chain.
+    ///
+    /// # Panics
+    /// When anvil is not installed.
+    #[must_use]
+    pub fn start() -> Self {
+        let anvil = Anvil::at(program())
+            .host("127.0.0.1")
+            .port(0u16)
+            .args(["--balance", "10000", "--slots-in-an-epoch", "1"])
+            .try_spawn()
+            .unwrap_or_else(|error| panic!("anvil does not start ({error}): {HINT}"));
+        let provider = ProviderBuilder::new().connect_http(anvil.endpoint_url()).erased();
+        Self { anvil, provider }
+    }
+
+    /// The JSON-RPC endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.anvil.endpoint()
+    }
+
+    /// The secret key of a funded account.
+    ///
+    /// # Panics
+    /// When there are not that many.
+    #[must_use]
+    pub fn key(&self, index: usize) -> [u8; 32] {
+        self.anvil.nth_key(index).expect("anvil has ten accounts").to_bytes().into()
+    }
+
+    /// Sends the node a request.
+    ///
+    /// # Panics
+    /// When the node refuses.
+    pub async fn call<P, R>(&self, method: &'static str, params: P) -> R
+    where
+        P: serde::Serialize + Clone + std::fmt::Debug + Send + Sync + Unpin + 'static,
+        R: serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + Unpin + 'static,
+    {
+        let answer = self.provider.raw_request(Cow::Borrowed(method), params).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Mines empty blocks.
+    pub async fn mine(&self, blocks: u64) {
+        let _: serde_json::Value = self.call("anvil_mine", (U256::from(blocks),)).await;
+    }
+
+    /// Mines an empty block with this timestamp.
+    pub async fn mine_at(&self, timestamp: u64) {
+        let _: serde_json::Value =
+            self.call("evm_setNextBlockTimestamp", (U256::from(timestamp),)).await;
+        self.mine(1).await;
+    }
+
+    /// Replaces the newest `depth` blocks by empty ones.
+    pub async fn reorg(&self, depth: u64) {
+        let none: [(); 0] = [];
+        let _: serde_json::Value = self.call("anvil_reorg", (depth, none)).await;
+    }
+
+    /// Remembers the chain as it is.
+    pub async fn snapshot(&self) -> U256 {
+        self.call("evm_snapshot", [(); 0]).await
+    }
+
+    /// Puts the chain back to what it was.
+    ///
+    /// # Panics
+    /// When there is no such snapshot.
+    pub async fn revert(&self, snapshot: U256) {
+        let reverted: bool = self.call("evm_revert", (snapshot,)).await;
+        assert!(reverted, "no snapshot {snapshot}");
+    }
+
+    /// The newest block.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn head(&self) -> Block {
+        let block = self.provider.get_block(alloy::eips::BlockId::latest()).await;
+        let header = block.expect("the node answers").expect("there is a newest block").header;
+        Block {
+            number: header.number,
+            hash: header.hash,
+            parent: header.parent_hash,
+            timestamp: header.timestamp,
+        }
+    }
+
+    /// The node stops answering, without closing its connections.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// The node answers again.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.anvil.child().id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("anvil has a process id"), signal).expect("anvil runs");
+    }
+
+    /// Deploys the three contracts.
+    ///
+    /// # Panics
+    /// When they are not compiled, or the deployment fails.
+    pub async fn deploy(&self) -> Deployment {
+        let deployer = self.anvil.addresses().last().copied().expect("anvil has ten accounts");
+        let nonce = self.provider.get_transaction_count(deployer).await.expect("the node answers");
+        let [assets, whitelist, tasks] = [0, 1, 2].map(|n| deployer.create(nonce + n));
+        let first_block = self.head().await.number + 1;
+        for (nonce, contract, argument) in [
+            (nonce, "AssetRegistry", None),
+            (nonce + 1, "EnclaveWhitelist", Some(assets)),
+            (nonce + 2, "TaskRegistry", Some(whitelist)),
+        ] {
+            let transaction = TransactionRequest::default()
+                .with_from(deployer)
+                .with_nonce(nonce)
+                .with_gas_limit(8_000_000)
+                .with_deploy_code(creation_code(contract, argument));
+            let _: alloy::primitives::B256 = self.call("eth_sendTransaction", (transaction,)).await;
+        }
+        eventually("the contracts are deployed", async || {
+            let code = self.provider.get_code_at(tasks).await.expect("the node answers");
+            (!code.is_empty()).then_some(())
+        })
+        .await;
+        Deployment {
+            chain_id: self.anvil.chain_id(),
+            first_block,
+            asset_registry: assets,
+            enclave_whitelist: whitelist,
+            task_registry: tasks,
+        }
+    }
+
+    /// Gives an account some of the chain's coin.
+    pub async fn fund(&self, account: Address) {
+        let coins = U256::from(100) * U256::from(ETH_TO_WEI);
+        let _: serde_json::Value = self.call("anvil_setBalance", (account, coins)).await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A stopped process cannot be asked to end.
+        self.resume();
+    }
+}
+
+/// The native program: a kill of npm's wrapper would leave it behind.
+fn program() -> PathBuf {
+    let system = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let package = format!("script/toolchain/node_modules/@foundry-rs/anvil-{system}-{machine}");
+    let program = PathBuf::from(ROOT).join(package).join("bin/anvil");
+    assert!(program.exists(), "there is no {}: {HINT}", program.display());
+    program
+}
+
+fn creation_code(contract: &str, argument: Option<Address>) -> Bytes {
+    let path = format!("{ROOT}/target/forge/out/{contract}.sol/{contract}.json");
+    let text = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("cannot read {path} ({error}): {HINT}"));
+    let artifact: serde_json::Value = serde_json::from_str(&text).expect("forge writes JSON");
+    let code = artifact.pointer("/bytecode/object").and_then(serde_json::Value::as_str);
+    let code: Bytes = code.and_then(|code| code.parse().ok()).expect("an artifact has bytecode");
+    let argument = argument.map(|argument| argument.abi_encode()).unwrap_or_default();
+    [code.as_ref(), &argument].concat().into()
+}
