@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod codec;
+mod digest;
 mod error;
 pub mod project;
+mod proven;
 mod read;
 mod schema;
 #[cfg(test)]

@@ -75,7 +75,15 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// When the database fails.
     pub fn journal(&self, registry: Registry) -> Result<Journal, ReadError> {
-        let version = self.reader::<Journals>().at(registry, self.cursor.head.number)?;
+        self.journal_at(registry, self.cursor.head.number)
+    }
+
+    /// The journal of a registry after block `number`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn journal_at(&self, registry: Registry, number: u64) -> Result<Journal, ReadError> {
+        let version = self.reader::<Journals>().at(registry, number)?;
         Ok(version.and_then(|version| version.row).unwrap_or_default())
     }
 
@@ -132,10 +140,17 @@ impl<'a> Snapshot<'a> {
 
     fn reader<T: Table>(&self) -> Reader<'_, T> {
         let mut options = ReadOptions::default();
-        options.set_snapshot(&self.inner);
         options.set_prefix_same_as_start(true);
-        let iterator = self.view.db.raw_iterator_cf_opt(self.view.family(T::NAME), options);
-        Reader { iterator, table: std::marker::PhantomData }
+        Reader { iterator: self.rows::<T>(options), table: std::marker::PhantomData }
+    }
+
+    /// The rows of a table as this reading sees them.
+    pub(crate) fn rows<T: Table>(
+        &self,
+        mut options: ReadOptions,
+    ) -> DBRawIteratorWithThreadMode<'_, DB> {
+        options.set_snapshot(&self.inner);
+        self.view.db.raw_iterator_cf_opt(self.view.family(T::NAME), options)
     }
 }
 

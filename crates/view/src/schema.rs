@@ -8,7 +8,7 @@
 //! | `journals` | registry (1) ‖ !block (8) | [`Journal`] |
 //! | `headers` | block (8) | [`Block`](sesame_domain::Block) |
 //! | `undo` | block (8) | the versioned keys that the block wrote |
-//! | `meta` | name | schema, origin, cursor |
+//! | `meta` | name | schema, origin, cursor, proven block, newest block ever confirmed |
 //!
 //! Numbers are big-endian. `!block` is the bitwise complement, so that the newest version comes first and "the entity
 //! after block B" is the first key at or past `entity ‖ !B`. A versioned value opens with a tag: 0 tombstone, 1 a row.
@@ -28,6 +28,8 @@ pub(crate) const META: &str = "meta";
 pub(crate) const META_SCHEMA: &[u8] = b"schema";
 pub(crate) const META_ORIGIN: &[u8] = b"origin";
 pub(crate) const META_CURSOR: &[u8] = b"cursor";
+pub(crate) const META_PROVEN: &[u8] = b"proven";
+pub(crate) const META_SETTLED: &[u8] = b"settled";
 
 const TOMBSTONE: u8 = 0;
 const ROW: u8 = 1;
@@ -91,6 +93,10 @@ impl Table for Journals {
         vec![key as u8]
     }
 }
+
+/// The tables whose entities are versioned by block, by their number in an undo list.
+pub(crate) const VERSIONED: [&str; 4] =
+    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME];
 
 /// `entity ‖ !block`.
 pub(crate) fn versioned_key(mut entity: Vec<u8>, block: u64) -> Vec<u8> {

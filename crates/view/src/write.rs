@@ -20,7 +20,7 @@ use crate::{
     read::Snapshot,
     schema::{
         self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, META_ORIGIN,
-        META_SCHEMA, SCHEMA_VERSION, Table, Tasks, UNDO,
+        META_SCHEMA, SCHEMA_VERSION, Table, Tasks, UNDO, VERSIONED,
     },
 };
 
@@ -167,7 +167,7 @@ impl View {
         self.write(batch)
     }
 
-    fn undo(&self, number: u64, batch: &mut WriteBatch) -> Result<(), WriteError> {
+    pub(crate) fn undo(&self, number: u64, batch: &mut WriteBatch) -> Result<(), WriteError> {
         let key = number.to_be_bytes();
         let list = self.db.get_cf(self.family(UNDO), key)?.unwrap_or_default();
         for (table, written) in undo_entries(&list)? {
@@ -192,21 +192,20 @@ impl View {
         let Some(confirmed) = self.header(number)? else { return Ok(()) };
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(META), META_CURSOR, encode(&Cursor { confirmed, ..cursor }));
-        let undo = self.family(UNDO);
-        for settled in cursor.confirmed.number..=number {
-            batch.delete_cf(undo, settled.to_be_bytes());
-        }
+        // A mirror that proves itself keeps what it needs to go back to its last proof.
+        let settled = self.proven()?.map_or(number, |proven| proven.number.min(number));
+        self.forget_undo(cursor.confirmed.number, settled, &mut batch);
         self.write(batch)
     }
 
-    fn write(&self, batch: WriteBatch) -> Result<(), WriteError> {
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), WriteError> {
         self.db.write(batch).map_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             error.into()
         })
     }
 
-    fn refuse_if_poisoned(&self) -> Result<(), WriteError> {
+    pub(crate) fn refuse_if_poisoned(&self) -> Result<(), WriteError> {
         if self.poisoned.load(Ordering::SeqCst) { Err(WriteError::Poisoned) } else { Ok(()) }
     }
 
@@ -245,7 +244,7 @@ impl Row for Cursor {
     }
 }
 
-fn encode<R: Row>(row: &R) -> Vec<u8> {
+pub(crate) fn encode<R: Row>(row: &R) -> Vec<u8> {
     let mut out = Vec::new();
     row.encode(&mut out);
     out
@@ -381,12 +380,9 @@ impl<'a> Pending<'a> {
     }
 }
 
-/// The tables that blocks write, by their number in an undo list.
-const UNDOABLE: [&str; 4] = [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME];
-
 /// Appends `table (1) ‖ length of the key (1) ‖ key`.
 fn push_undo<T: Table>(undo: &mut Vec<u8>, key: &[u8]) {
-    let table = UNDOABLE.iter().position(|name| *name == T::NAME);
+    let table = VERSIONED.iter().position(|name| *name == T::NAME);
     let table = table.expect("every versioned table is undoable");
     undo.push(u8::try_from(table).expect("there are four tables"));
     undo.push(u8::try_from(key.len()).expect("keys are at most 72 bytes"));
@@ -397,7 +393,7 @@ fn undo_entries(mut list: &[u8]) -> Result<Vec<(&'static str, &[u8])>, ReadError
     let damaged = || ReadError::Damaged { table: UNDO };
     let mut entries = Vec::new();
     while let [table, length, rest @ ..] = list {
-        let table = UNDOABLE.get(usize::from(*table)).ok_or_else(damaged)?;
+        let table = VERSIONED.get(usize::from(*table)).ok_or_else(damaged)?;
         let (key, rest) = rest.split_at_checked(usize::from(*length)).ok_or_else(damaged)?;
         entries.push((*table, key));
         list = rest;
