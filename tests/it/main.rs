@@ -2,6 +2,7 @@
 
 mod attest;
 mod grant;
+mod lies;
 mod owner;
 mod refusal;
 mod reorg;

@@ -4,6 +4,7 @@
 
 mod answer;
 mod enclave;
+mod liar;
 mod node;
 mod people;
 mod scene;
@@ -13,6 +14,7 @@ mod world;
 
 pub use answer::{Answer, codes_of};
 pub use enclave::{Attester, Build, Enclave};
+pub use liar::{Liar, Tale};
 pub use node::Node;
 pub use people::Person;
 pub use scene::{Scene, key_of};

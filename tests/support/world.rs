@@ -72,7 +72,9 @@ impl World {
         let folder = TempDir::new().expect("there is a folder for temporary files");
         let root = Signer::random();
         let config = Config {
-            rpc_url: node.url(),
+            rpc_urls: vec![node.url()],
+            quorum: None,
+            prove_every: 4,
             deployment: deployment.clone(),
             data_dir: folder.path().join("data"),
             confirmation: Confirmation::Blocks(options.confirmations),

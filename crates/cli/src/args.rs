@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     account::AccountCommand, app::AppCommand, completions::CompletionsArgs, data::DataCommand,
-    enclave::EnclaveCommand, explain::ExplainArgs, secret::SecretCommand, serve::ServeArgs,
-    task::TaskCommand, worker::WorkerArgs,
+    enclave::EnclaveCommand, explain::ExplainArgs, index::IndexCommand, secret::SecretCommand,
+    serve::ServeArgs, task::TaskCommand, worker::WorkerArgs,
 };
 
 const AFTER_HELP: &str = "\
@@ -38,9 +38,16 @@ pub(crate) struct GlobalArgs {
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Address of an Ethereum node.
-    #[arg(long, global = true, env = "SESAME_RPC_URL", value_name = "URL", hide_env_values = true)]
-    pub(crate) rpc_url: Option<String>,
+    /// Address of an Ethereum node. `serve` and `index` take several, one option for each or separated by commas.
+    #[arg(
+        long,
+        global = true,
+        env = "SESAME_RPC_URL",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) rpc_url: Vec<String>,
     /// Address of the SMS.
     #[arg(long, global = true, env = "SESAME_SMS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) sms_url: Option<String>,
@@ -112,6 +119,9 @@ pub(crate) enum Command {
     /// Ask the SMS what it follows and whether it is ready.
     #[command(after_help = "Example:\n  sesame status --sms-url http://127.0.0.1:8080")]
     Status,
+    /// Check the index of a stopped service.
+    #[command(subcommand)]
+    Index(IndexCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -129,6 +139,7 @@ impl Command {
             | Self::Task(_)
             | Self::Explain(_)
             | Self::Status
+            | Self::Index(_)
             | Self::Completions(_) => LogLevel::Warn,
         }
     }

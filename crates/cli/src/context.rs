@@ -36,9 +36,13 @@ impl Context {
     }
 
     pub(crate) fn rpc_url(&self) -> anyhow::Result<&str> {
-        self.global.rpc_url.as_deref().ok_or_else(|| {
-            Misuse::new("no node is given", "give --rpc-url URL or set SESAME_RPC_URL").into()
-        })
+        self.rpc_urls()?.first().map(String::as_str).ok_or_else(no_node)
+    }
+
+    /// All nodes that are given, at least one.
+    pub(crate) fn rpc_urls(&self) -> anyhow::Result<&[String]> {
+        let urls = self.global.rpc_url.as_slice();
+        if urls.is_empty() { Err(no_node()) } else { Ok(urls) }
     }
 
     pub(crate) fn sms_url(&self) -> anyhow::Result<&str> {
@@ -91,4 +95,8 @@ impl Context {
         let key = Zeroizing::new(self.account()?.to_bytes().0);
         Ok(Owner::new(sms_url, domain, sms, Signer::from_bytes(&key)?)?)
     }
+}
+
+fn no_node() -> anyhow::Error {
+    Misuse::new("no node is given", "give --rpc-url URL or set SESAME_RPC_URL").into()
 }

@@ -18,6 +18,8 @@ use sesame_domain::{
     AssetKind, ChainEvent, EnclaveId, EventAt, LogImage, ParseIdError, Registry, TaskId,
 };
 
+use crate::verify::Watched;
+
 /// What a contract encodes has one encoding: any other was made by somebody else.
 const STRICT: AbiDecoderConfig = AbiDecoderConfig::new().strict(true);
 
@@ -65,6 +67,24 @@ impl Decoder {
                 (deployment.task_registry, Registry::Tasks),
             ],
         }
+    }
+
+    /// The contracts with the first topics of the events that the view needs.
+    pub(crate) fn watched(&self) -> Vec<Watched> {
+        let watched = |(address, registry): &(Address, Registry)| {
+            let own = match registry {
+                Registry::Assets => IAssetRegistryEvents::SELECTORS,
+                Registry::Whitelist => IEnclaveWhitelistEvents::SELECTORS,
+                Registry::Tasks => ITaskRegistryEvents::SELECTORS,
+            };
+            let mut topics: Vec<B256> = own.iter().map(|topic| B256::new(*topic)).collect();
+            if *registry == Registry::Assets {
+                topics.push(IERC721::Transfer::SIGNATURE_HASH);
+            }
+            topics.retain(|topic| !is_unmirrored(*registry, Some(topic)));
+            Watched { address: *address, topics }
+        };
+        self.registries.iter().map(watched).collect()
     }
 
     /// What `log`, of a block with this timestamp in seconds, says; nothing if no view needs it.

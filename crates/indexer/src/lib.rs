@@ -2,8 +2,12 @@
 
 mod confirmation;
 mod decode;
+mod fetch;
 mod mirror;
+mod progress;
+mod proof;
 mod pulse;
+mod quorum;
 mod source;
 mod verify;
 
@@ -11,5 +15,6 @@ pub use confirmation::{Confirmation, ParseConfirmationError};
 pub use decode::{DecodeError, Decoder};
 pub use mirror::{Mirror, MirrorError};
 pub use pulse::{Freshness, Pulse, State, Unready};
+pub use quorum::Nodes;
 pub use source::{Node, SourceError};
 pub use verify::{Lie, VerifiedHeader};

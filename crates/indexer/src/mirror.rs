@@ -6,6 +6,7 @@ use std::{
 };
 
 use alloy::eips::BlockNumberOrTag;
+use futures::{StreamExt, stream};
 use sesame_domain::{Block, BlockEvents};
 use sesame_view::{Cursor, View, WriteError};
 use tokio::sync::watch;
@@ -14,15 +15,23 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     confirmation::Confirmation,
     decode::{DecodeError, Decoder},
+    progress::Progress,
     pulse::{Pulse, State},
-    source::{Node, SourceError},
-    verify::{self, VerifiedHeader},
+    quorum::Nodes,
+    source::SourceError,
+    verify,
 };
 
-/// Below this distance from the head, logs are asked for block by block, by hash.
+/// Within this distance from the head, every log is taken from receipts that the header proves.
 const NEAR: u64 = 32;
-/// Blocks asked for at once when farther away.
-const RANGE: u64 = 500;
+/// Blocks per request for logs to begin with, and at most.
+const WIDTH: u64 = 256;
+const WIDEST: u64 = 2048;
+const RANGES_IN_FLIGHT: usize = 4;
+/// Ranges in one round.
+const RANGES: usize = 16;
+/// Blocks fetched at once by receipts.
+const DOUBTFUL_RANGE: u64 = 128;
 
 /// The mirror stops: a person has to look.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +61,7 @@ pub enum MirrorError {
 
 /// What one round with the node ran into.
 #[derive(Debug, thiserror::Error)]
-enum RoundError {
+pub(crate) enum RoundError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -61,6 +70,18 @@ enum RoundError {
     NodeBehind { node: u64, ours: u64 },
     #[error(transparent)]
     Fatal(#[from] MirrorError),
+}
+
+impl RoundError {
+    /// Whether a smaller range may be answered.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Source(error) if error.is_refusal())
+    }
+
+    /// Whether the mirror itself is in doubt.
+    const fn doubts_the_mirror(&self) -> bool {
+        matches!(self, Self::Source(SourceError::Lie(lie)) if lie.doubts_the_mirror())
+    }
 }
 
 impl From<WriteError> for RoundError {
@@ -81,11 +102,11 @@ impl From<verify::Lie> for RoundError {
     }
 }
 
-/// Keeps a view in step with a node.
+/// Keeps a view in step with a chain.
 #[derive(Debug)]
 pub struct Mirror {
     /// Where to ask.
-    pub node: Node,
+    pub nodes: Nodes,
     /// Where to write.
     pub view: Arc<View>,
     /// What the logs mean.
@@ -96,14 +117,29 @@ pub struct Mirror {
     pub first_block: u64,
     /// Which block is deep enough.
     pub confirmation: Confirmation,
+    /// After how many confirmed blocks the journals are proven again.
+    pub prove_every: u64,
     /// Pause between two questions for the head.
     pub poll: Duration,
     /// Where the mirror's freshness is published.
     pub pulse: watch::Sender<Pulse>,
 }
 
-/// Whether a round caught up with the node.
-enum Progress {
+/// What a mirror remembers from round to round, and forgets when it stops.
+#[derive(Debug)]
+pub(crate) struct Run {
+    chain_checked: bool,
+    /// The journals were proven, and nothing was found wrong since.
+    pub(crate) proven: bool,
+    /// Up to this block, the logs of ranges were wrong.
+    pub(crate) doubtful: Option<u64>,
+    /// Blocks per request for logs.
+    width: u64,
+    progress: Option<Progress>,
+}
+
+/// Whether a round caught up with the chain.
+enum Step {
     CaughtUp,
     Behind { at: u64, to: u64 },
 }
@@ -118,23 +154,33 @@ impl Mirror {
     }
 
     async fn follow(&self) -> Result<(), MirrorError> {
-        let mut chain_checked = false;
+        let mut run = Run {
+            chain_checked: false,
+            proven: false,
+            doubtful: None,
+            width: WIDTH,
+            progress: None,
+        };
         loop {
             let asked = Instant::now();
-            match self.round(&mut chain_checked).await {
-                Ok(Progress::CaughtUp) => {
+            match self.round(&mut run).await {
+                Ok(Step::CaughtUp) => {
+                    if let Some(progress) = run.progress.take() {
+                        progress.end(Instant::now());
+                    }
                     self.publish(State::Following, Some(asked));
                     tokio::time::sleep(self.poll).await;
                 }
-                Ok(Progress::Behind { at, to }) => {
-                    tracing::info!(index.at = at, index.to = to, "catching up: block {at} of {to}");
-                    self.publish(State::Backfilling { at, to }, None);
-                }
+                Ok(Step::Behind { at, to }) => self.publish(State::Backfilling { at, to }, None),
                 Err(RoundError::Fatal(error)) => return Err(error),
                 Err(error) => {
                     let reason = with_causes(&error);
                     tracing::warn!(%reason, "the node's answer cannot be used");
+                    self.nodes.fail_over();
                     self.publish(State::Failing { reason }, None);
+                    if error.doubts_the_mirror() {
+                        self.pulse.send_modify(|pulse| pulse.fresh_at = None);
+                    }
                     tokio::time::sleep(self.poll).await;
                 }
             }
@@ -149,131 +195,171 @@ impl Mirror {
         });
     }
 
-    async fn round(&self, chain_checked: &mut bool) -> Result<Progress, RoundError> {
-        if !*chain_checked {
+    async fn round(&self, run: &mut Run) -> Result<Step, RoundError> {
+        if !run.chain_checked {
             self.check_chain().await?;
-            *chain_checked = true;
+            run.chain_checked = true;
         }
         let Some(cursor) = self.view.cursor()? else {
             self.begin().await?;
-            return Ok(Progress::Behind { at: 0, to: self.first_block });
+            return Ok(Step::Behind { at: 0, to: self.first_block });
         };
-        let node_head = self.node.header(BlockNumberOrTag::Latest).await?.block();
+        let chain_head = self.nodes.head().await?.block();
         let ours = cursor.head;
-        if node_head.number < ours.number {
-            self.unwind_if_forked(cursor, node_head).await?;
-            return Err(RoundError::NodeBehind { node: node_head.number, ours: ours.number });
+        if chain_head.number < ours.number {
+            self.unwind_if_forked(cursor, chain_head).await?;
+            return Err(RoundError::NodeBehind { node: chain_head.number, ours: ours.number });
         }
-        if node_head.number == ours.number {
-            if node_head.hash == ours.hash {
-                self.confirm(ours).await?;
-                return Ok(Progress::CaughtUp);
-            }
+        if chain_head.number == ours.number && chain_head.hash != ours.hash {
             self.unwind(cursor).await?;
-            return Ok(Progress::Behind { at: ours.number, to: node_head.number });
+            return Ok(Step::Behind { at: ours.number, to: chain_head.number });
         }
-        self.extend(cursor, node_head).await
+        let head = if chain_head.number == ours.number {
+            ours
+        } else {
+            self.extend(run, cursor, chain_head).await?
+        };
+        if head.hash != chain_head.hash {
+            return Ok(Step::Behind { at: head.number, to: chain_head.number });
+        }
+        self.settle(run, head).await?;
+        Ok(Step::CaughtUp)
     }
 
     async fn check_chain(&self) -> Result<(), RoundError> {
-        let got = self.node.chain_id().await?;
-        if got == self.chain_id {
-            return Ok(());
-        }
-        Err(MirrorError::WrongChain { expected: self.chain_id, got }.into())
+        let expected = self.chain_id;
+        let served = self.nodes.serve_chain(expected).await?;
+        Ok(served.map_err(|got| MirrorError::WrongChain { expected, got })?)
     }
 
-    /// The block before the first is the ground that the first must join; it is confirmed by the operator's manifest.
+    /// The block before the first is the ground that the first must join; it is confirmed by the operator's manifest, and holds
+    /// no event.
     async fn begin(&self) -> Result<(), RoundError> {
-        let ground = self.node.header(self.first_block.saturating_sub(1).into()).await?;
-        self.view.apply(&[BlockEvents { block: ground.block(), events: Vec::new() }])?;
+        let ground = self.nodes.header(self.first_block.saturating_sub(1)).await?.block();
+        self.view.apply(&[BlockEvents { block: ground, events: Vec::new() }])?;
+        self.view.prove(ground.number)?;
         Ok(())
     }
 
-    async fn extend(&self, cursor: Cursor, node_head: Block) -> Result<Progress, RoundError> {
-        let ours = cursor.head;
-        let distance = node_head.number - ours.number;
-        let blocks = if distance > NEAR {
-            let last = (node_head.number - NEAR).min(ours.number + RANGE);
-            self.range(ours.number + 1, last).await?
-        } else {
-            self.by_hash(ours.number + 1, node_head.number).await?
+    /// Mirrors what comes next; gives the mirror's head thereafter.
+    async fn extend(
+        &self,
+        run: &mut Run,
+        cursor: Cursor,
+        chain_head: Block,
+    ) -> Result<Block, RoundError> {
+        let (ours, to) = (cursor.head, chain_head.number);
+        let doubtful = run.doubtful.filter(|last| ours.number < *last);
+        if doubtful.is_none() && to - ours.number > NEAR {
+            return self.extend_far(run, cursor, to).await;
+        }
+        let last = doubtful.map_or(to, |last| last.min(ours.number + DOUBTFUL_RANGE)).min(to);
+        let blocks = self.by_receipts(ours.number + 1, last).await?;
+        let Some(head) = self.append(ours, &blocks).await? else {
+            return self.part(cursor).await;
         };
-        let Some(first) = blocks.first() else { return Ok(Progress::CaughtUp) };
-        if first.block.parent != ours.hash {
-            self.unwind(cursor).await?;
-            return Ok(Progress::Behind { at: ours.number, to: node_head.number });
+        if head.number == to && head.hash != chain_head.hash {
+            return Err(verify::Lie::ParentLink { number: to }.into());
+        }
+        Ok(head)
+    }
+
+    /// Several ranges in flight, written in order. A range that is refused is asked for again at half the width.
+    async fn extend_far(
+        &self,
+        run: &mut Run,
+        cursor: Cursor,
+        to: u64,
+    ) -> Result<Block, RoundError> {
+        let width = run.width;
+        let firsts =
+            (cursor.head.number + 1..=to - NEAR).step_by(usize::try_from(width).unwrap_or(1));
+        let mut ranges = stream::iter(firsts.take(RANGES))
+            .map(|first| self.by_logs(first, (first + width - 1).min(to - NEAR)))
+            .buffered(RANGES_IN_FLIGHT);
+        let mut head = cursor.head;
+        let progress = run.progress.get_or_insert_with(|| Progress::begin(Instant::now()));
+        while let Some(range) = ranges.next().await {
+            let blocks = match range {
+                Err(error) if error.is_refusal() && width > 1 => {
+                    run.width = width / 2;
+                    tracing::debug!(%error, "asking for {} blocks at once from now on", run.width);
+                    return Ok(head);
+                }
+                range => range?,
+            };
+            match self.append(head, &blocks).await? {
+                Some(next) => head = next,
+                None if head == cursor.head => return self.part(cursor).await,
+                None => return Ok(head),
+            }
+            let events: usize = blocks.iter().map(|block| block.events.len()).sum();
+            progress.step(Instant::now(), blocks.len() as u64, events as u64, head.number, to);
+        }
+        run.width = (width + width.div_ceil(4)).min(WIDEST);
+        Ok(head)
+    }
+
+    /// Writes blocks that continue `head`; nothing if they do not. Gives the head thereafter.
+    async fn append(
+        &self,
+        head: Block,
+        blocks: &[BlockEvents],
+    ) -> Result<Option<Block>, RoundError> {
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
+            return Ok(Some(head));
+        };
+        if first.block.parent != head.hash {
+            return Ok(None);
         }
         for pair in blocks.windows(2) {
             if let [parent, child] = pair {
                 verify::joins(&parent.block, &child.block)?;
             }
         }
-        self.view.apply(&blocks)?;
-        let head = blocks.last().map_or(ours, |last| last.block);
-        self.confirm(head).await?;
+        self.check_settled(blocks).await?;
+        self.view.apply(blocks)?;
         for block in blocks.iter().filter(|block| !block.events.is_empty()) {
             let (number, events) = (block.block.number, block.events.len());
             tracing::debug!(block.number = number, events, "block {number}: {events} events");
         }
-        if head.hash == node_head.hash {
-            Ok(Progress::CaughtUp)
-        } else {
-            Ok(Progress::Behind { at: head.number, to: node_head.number })
-        }
+        Ok(Some(last.block))
     }
 
-    async fn range(&self, first: u64, last: u64) -> Result<Vec<BlockEvents>, RoundError> {
-        let (headers, logs) = futures::try_join!(
-            self.node.headers(first, last),
-            self.node.logs_between(first, last)
-        )?;
-        let mut logs = logs.as_slice();
-        let mut blocks = Vec::with_capacity(headers.len());
-        for header in &headers {
-            let number = Some(header.block().number);
-            let count = logs.iter().take_while(|log| log.block_number == number).count();
-            let (own, rest) = logs.split_at(count);
-            blocks.push(self.events(header, own)?);
-            logs = rest;
+    /// A mirror that went back behind its confirmed block must find that very block again.
+    async fn check_settled(&self, blocks: &[BlockEvents]) -> Result<(), RoundError> {
+        let Some(settled) = self.view.settled()? else { return Ok(()) };
+        let same_height = blocks.iter().find(|block| block.block.number == settled.number);
+        if same_height.is_none_or(|block| block.block.hash == settled.hash) {
+            return Ok(());
         }
-        match logs.first() {
-            None => Ok(blocks),
-            Some(stray) => {
-                Err(verify::Lie::LogsOutOfPlace { number: stray.block_number.unwrap_or_default() }
-                    .into())
+        let number = settled.number;
+        if self.nodes.header(number).await?.block().hash == settled.hash {
+            return Err(verify::Lie::ParentLink { number }.into());
+        }
+        Err(MirrorError::ReorgBelowConfirmed { confirmed: number }.into())
+    }
+
+    /// What comes next does not continue the mirror: either the chain was rewritten, or this endpoint is on a fork of its own.
+    async fn part(&self, cursor: Cursor) -> Result<Block, RoundError> {
+        let head = cursor.head;
+        match self.nodes.header(head.number).await {
+            Ok(theirs) if theirs.block().hash == head.hash => {
+                Err(verify::Lie::ParentLink { number: head.number + 1 }.into())
             }
+            Ok(_) | Err(SourceError::NoBlock(_)) => {
+                self.unwind(cursor).await?;
+                Ok(self.view.cursor()?.map_or(head, |cursor| cursor.head))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
-    async fn by_hash(&self, first: u64, last: u64) -> Result<Vec<BlockEvents>, RoundError> {
-        let mut blocks = Vec::new();
-        for header in self.node.headers(first, last).await? {
-            let logs = self.node.logs_of(header.block().hash).await?;
-            blocks.push(self.events(&header, &logs)?);
-        }
-        Ok(blocks)
-    }
-
-    fn events(
-        &self,
-        header: &VerifiedHeader,
-        logs: &[alloy::rpc::types::Log],
-    ) -> Result<BlockEvents, RoundError> {
-        header.owns(logs)?;
-        let block = header.block();
-        let mut events = Vec::with_capacity(logs.len());
-        for log in logs {
-            events.extend(self.decoder.decode(log, block.timestamp)?);
-        }
-        Ok(BlockEvents { block, events })
-    }
-
-    /// Goes back to the newest block that the node still has.
+    /// Goes back to the newest block that the chain still has.
     async fn unwind(&self, cursor: Cursor) -> Result<(), RoundError> {
         let confirmed = cursor.confirmed.number;
         for number in (confirmed..=cursor.head.number).rev() {
-            let theirs = match self.node.header(number.into()).await {
+            let theirs = match self.nodes.header(number).await {
                 Ok(header) => header.block(),
                 Err(SourceError::NoBlock(_)) => continue,
                 Err(error) => return Err(error.into()),
@@ -290,26 +376,43 @@ impl Mirror {
     }
 
     /// A node behind us may only be slow; if it is on another fork, the blocks above the fork are gone.
-    async fn unwind_if_forked(&self, cursor: Cursor, node_head: Block) -> Result<(), RoundError> {
-        match self.view.header(node_head.number)? {
-            Some(ours) if ours.hash == node_head.hash => Ok(()),
-            _ => self.unwind(cursor).await,
+    async fn unwind_if_forked(&self, cursor: Cursor, chain_head: Block) -> Result<(), RoundError> {
+        match self.view.header(chain_head.number)? {
+            Some(ours) if ours.hash != chain_head.hash => self.unwind(cursor).await,
+            _ => Ok(()),
         }
     }
 
-    async fn confirm(&self, head: Block) -> Result<(), RoundError> {
-        let number = match self.confirmation {
-            Confirmation::Blocks(depth) => head.number.saturating_sub(depth),
-            Confirmation::Safe => self.tagged(BlockNumberOrTag::Safe).await?,
-            Confirmation::Finalized => self.tagged(BlockNumberOrTag::Finalized).await?,
-        };
+    /// Confirms what is deep enough, proven first when that is due.
+    async fn settle(&self, run: &mut Run, head: Block) -> Result<(), RoundError> {
+        let confirmed = self.view.cursor()?.map_or(0, |cursor| cursor.confirmed.number);
+        let number = self.deep_enough(head).await?.clamp(confirmed, head.number.max(confirmed));
+        let proven = self.view.proven()?.map(|block| block.number);
+        let due = proven.is_none_or(|proven| number >= proven.saturating_add(self.prove_every));
+        if run.proven && !due {
+            self.view.confirm(number)?;
+            return Ok(());
+        }
+        self.prove(run, number).await?;
         self.view.confirm(number)?;
+        self.view.prove(number)?;
+        run.proven = true;
+        run.doubtful = None;
+        tracing::debug!(block.number = number, "the journals are proven at block {number}");
         Ok(())
+    }
+
+    async fn deep_enough(&self, head: Block) -> Result<u64, RoundError> {
+        match self.confirmation {
+            Confirmation::Blocks(depth) => Ok(head.number.saturating_sub(depth)),
+            Confirmation::Safe => self.tagged(BlockNumberOrTag::Safe).await,
+            Confirmation::Finalized => self.tagged(BlockNumberOrTag::Finalized).await,
+        }
     }
 
     /// The height of a tagged block, zero if it is not on our chain (yet).
     async fn tagged(&self, tag: BlockNumberOrTag) -> Result<u64, RoundError> {
-        let theirs = self.node.header(tag).await?.block();
+        let theirs = self.nodes.reached(tag).await?.block();
         let ours = self.view.header(theirs.number)?;
         Ok(if ours.is_some_and(|ours| ours.hash == theirs.hash) { theirs.number } else { 0 })
     }

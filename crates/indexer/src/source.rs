@@ -1,21 +1,33 @@
-//! A node: heads, blocks, logs. Everything it returns has passed the checks of [`crate::verify`].
+//! A node: heads, blocks, logs, receipts, proofs. Everything it returns has passed the checks of [`crate::verify`].
 
 use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
-    eips::BlockNumberOrTag,
+    eips::{BlockId, BlockNumberOrTag},
     primitives::{Address, B256},
     providers::{Provider, RootProvider},
-    rpc::types::{Block as RpcBlock, Filter, Log},
-    transports::TransportError,
+    rpc::{
+        client::BatchRequest,
+        types::{Block as RpcBlock, Filter, Log},
+    },
+    transports::{HttpError, TransportError, TransportErrorKind},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::time::timeout;
+use rand::Rng;
+use sesame_domain::{Journal, Registry};
+use tokio::time::{sleep, timeout};
 
 use crate::verify::{Lie, VerifiedHeader};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-const HEADERS_IN_FLIGHT: usize = 16;
+/// Headers asked for in one batch.
+const BATCH: usize = 64;
+const BATCHES_IN_FLIGHT: usize = 4;
+const RECEIPTS_IN_FLIGHT: usize = 8;
+/// How often a request is sent in all to a node that is busy.
+const ATTEMPTS: u32 = 4;
+/// Pause before the second attempt; doubles with each.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A node gave no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +45,42 @@ pub enum SourceError {
     /// What it says does not hold together.
     #[error("the node's answer failed the check {}", .0.name())]
     Lie(#[from] Lie),
+    /// Too few endpoints agree.
+    #[error("no_quorum: fewer than {quorum} of {endpoints} endpoints agree on block {number}")]
+    NoQuorum {
+        /// About which block.
+        number: BlockNumberOrTag,
+        /// How many would have to.
+        quorum: usize,
+        /// How many there are.
+        endpoints: usize,
+    },
+    /// More endpoints would have to agree than there are, or none.
+    #[error("a quorum of {quorum} is not possible with {endpoints} endpoints")]
+    ImpossibleQuorum {
+        /// How many would have to agree.
+        quorum: usize,
+        /// How many there are.
+        endpoints: usize,
+    },
+}
+
+impl SourceError {
+    /// Whether a smaller question may be answered: too much was asked for, or it took too long.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Transport(error) => {
+                error.is_error_resp()
+                    || http_error(error).is_some()
+                    || matches!(error, TransportError::DeserError { .. })
+            }
+            Self::NoBlock(_)
+            | Self::Lie(_)
+            | Self::NoQuorum { .. }
+            | Self::ImpossibleQuorum { .. } => false,
+        }
+    }
 }
 
 /// A node behind its JSON-RPC endpoint.
@@ -48,7 +96,7 @@ impl Node {
     /// # Errors
     /// When the url cannot be used.
     pub async fn new(url: &str, contracts: Vec<Address>) -> Result<Self, SourceError> {
-        let provider = answer(RootProvider::connect(url)).await?;
+        let provider = in_time(RootProvider::connect(url)).await?;
         Ok(Self { provider, contracts })
     }
 
@@ -57,7 +105,7 @@ impl Node {
     /// # Errors
     /// When the node does not answer.
     pub async fn chain_id(&self) -> Result<u64, SourceError> {
-        answer(self.provider.get_chain_id()).await
+        answer(|| self.provider.get_chain_id()).await
     }
 
     /// The header at a height or tag.
@@ -65,15 +113,7 @@ impl Node {
     /// # Errors
     /// When the node has none, or it fails a check.
     pub async fn header(&self, at: BlockNumberOrTag) -> Result<VerifiedHeader, SourceError> {
-        let block: Option<RpcBlock> = answer(self.provider.get_block_by_number(at)).await?;
-        let header = VerifiedHeader::check(&block.ok_or(SourceError::NoBlock(at))?.header)?;
-        let got = header.block().number;
-        if let BlockNumberOrTag::Number(asked) = at
-            && asked != got
-        {
-            return Err(Lie::WrongBlock { asked, got }.into());
-        }
-        Ok(header)
+        check_header(at, answer(|| self.provider.get_block_by_number(at)).await?)
     }
 
     /// The headers from `first` to `last`, in order.
@@ -81,41 +121,159 @@ impl Node {
     /// # Errors
     /// As [`Node::header`].
     pub async fn headers(&self, first: u64, last: u64) -> Result<Vec<VerifiedHeader>, SourceError> {
-        stream::iter(first..=last)
-            .map(|number| self.header(number.into()))
-            .buffered(HEADERS_IN_FLIGHT)
+        let firsts = (first..=last).step_by(BATCH);
+        let batches: Vec<Vec<VerifiedHeader>> = stream::iter(firsts)
+            .map(|first| self.batch(first, last.min(first + BATCH as u64 - 1)))
+            .buffered(BATCHES_IN_FLIGHT)
             .try_collect()
-            .await
+            .await?;
+        Ok(batches.into_iter().flatten().collect())
     }
 
-    /// The contracts' logs of one block, by its hash.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn logs_of(&self, hash: B256) -> Result<Vec<Log>, SourceError> {
-        self.logs(Filter::new().at_block_hash(hash)).await
+    /// One request for many headers; where a node refuses that, one request for each.
+    async fn batch(&self, first: u64, last: u64) -> Result<Vec<VerifiedHeader>, SourceError> {
+        if first == last {
+            return Ok(vec![self.header(first.into()).await?]);
+        }
+        let blocks = match answer(|| self.batched(first, last)).await {
+            Ok(blocks) => blocks,
+            Err(_) => {
+                return stream::iter(first..=last)
+                    .map(|number| self.header(number.into()))
+                    .buffered(BATCHES_IN_FLIGHT)
+                    .try_collect()
+                    .await;
+            }
+        };
+        (first..=last)
+            .zip(blocks)
+            .map(|(number, block)| check_header(number.into(), block))
+            .collect()
+    }
+
+    async fn batched(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<Option<RpcBlock>>, TransportError> {
+        let mut batch = BatchRequest::new(self.provider.client());
+        let mut waiters = Vec::new();
+        for number in first..=last {
+            let question = (BlockNumberOrTag::from(number), false);
+            waiters.push(batch.add_call("eth_getBlockByNumber", &question)?);
+        }
+        batch.send().await?;
+        futures::future::try_join_all(waiters).await
     }
 
     /// The contracts' logs from block `first` to `last`, in order.
     ///
     /// # Errors
-    /// When the node does not answer.
+    /// When the node does not answer, or refuses.
     pub async fn logs_between(&self, first: u64, last: u64) -> Result<Vec<Log>, SourceError> {
-        self.logs(Filter::new().from_block(first).to_block(last)).await
-    }
-
-    async fn logs(&self, filter: Filter) -> Result<Vec<Log>, SourceError> {
-        let filter = filter.address(self.contracts.clone());
-        let mut logs = answer(self.provider.get_logs(&filter)).await?;
+        let filter = Filter::new().from_block(first).to_block(last).address(self.contracts.clone());
+        let mut logs = answer(|| self.provider.get_logs(&filter)).await?;
         logs.sort_by_key(|log| (log.block_number, log.log_index));
         Ok(logs)
     }
+
+    /// The contracts' logs of one block, from receipts that hash to its receipts root.
+    ///
+    /// # Errors
+    /// When the node has no such block, or the receipts are not its own.
+    pub async fn proven_logs(&self, header: &VerifiedHeader) -> Result<Vec<Log>, SourceError> {
+        let block = header.block();
+        let id = BlockId::hash(block.hash);
+        let receipts = answer(|| self.provider.get_block_receipts(id)).await?;
+        let receipts = receipts.ok_or(SourceError::NoBlock(block.number.into()))?;
+        Ok(header.logs_of(receipts, &self.contracts)?)
+    }
+
+    /// The same for several blocks, in their order.
+    ///
+    /// # Errors
+    /// As [`Node::proven_logs`].
+    pub(crate) async fn all_proven_logs(
+        &self,
+        headers: Vec<VerifiedHeader>,
+    ) -> Result<Vec<Vec<Log>>, SourceError> {
+        stream::iter(headers)
+            .map(|header| async move { self.proven_logs(&header).await })
+            .buffered(RECEIPTS_IN_FLIGHT)
+            .try_collect()
+            .await
+    }
+
+    /// The registries' journals after a block, proven.
+    ///
+    /// # Errors
+    /// When the node has no such state, or the proof does not hold.
+    pub async fn journals(
+        &self,
+        header: &VerifiedHeader,
+    ) -> Result<Vec<(Registry, Journal)>, SourceError> {
+        let asked = Registry::ALL.into_iter().zip(self.contracts.iter().copied());
+        let journals = asked.map(|(registry, contract)| async move {
+            let keys: Vec<B256> = vec![Journal::slot()];
+            let hash = header.block().hash;
+            let proof =
+                answer(|| self.provider.get_proof(contract, keys.clone()).hash(hash)).await?;
+            Ok::<_, SourceError>((registry, header.journal(registry, contract, &proof)?))
+        });
+        futures::future::try_join_all(journals).await
+    }
 }
 
-async fn answer<T>(
+fn check_header(
+    at: BlockNumberOrTag,
+    block: Option<RpcBlock>,
+) -> Result<VerifiedHeader, SourceError> {
+    let header = VerifiedHeader::check(&block.ok_or(SourceError::NoBlock(at))?.header)?;
+    let got = header.block().number;
+    match at {
+        BlockNumberOrTag::Number(asked) if asked != got => {
+            Err(Lie::WrongBlock { asked, got }.into())
+        }
+        _ => Ok(header),
+    }
+}
+
+/// Asks again while the node says that it is busy.
+async fn answer<T, R>(mut request: impl FnMut() -> R) -> Result<T, SourceError>
+where
+    R: IntoFuture<Output = Result<T, TransportError>>,
+{
+    let mut pause = PAUSE;
+    for _ in 1..ATTEMPTS {
+        match in_time(request()).await {
+            Err(SourceError::Transport(error)) if is_busy(&error) => {
+                let jitter = rand::rng().random_range(0.5..1.5);
+                sleep(pause.mul_f64(jitter)).await;
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+    in_time(request()).await
+}
+
+async fn in_time<T>(
     request: impl IntoFuture<Output = Result<T, TransportError>>,
 ) -> Result<T, SourceError> {
     Ok(timeout(REQUEST_TIMEOUT, request.into_future())
         .await
         .map_err(|_| SourceError::Timeout)??)
+}
+
+fn http_error(error: &TransportError) -> Option<&HttpError> {
+    match error {
+        TransportError::Transport(TransportErrorKind::HttpError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// Too many requests, or a server that is down for a moment.
+fn is_busy(error: &TransportError) -> bool {
+    http_error(error).is_some_and(|error| matches!(error.status, 429 | 502 | 503 | 504))
+        || error.as_error_resp().is_some_and(|payload| payload.is_retry_err())
 }

@@ -1,10 +1,16 @@
 //! What a node says, checked. Pure.
 
 use alloy::{
-    primitives::{B256, Bloom, BloomInput},
-    rpc::types::{Header, Log},
+    consensus::{
+        ReceiptEnvelope,
+        constants::{EMPTY_ROOT_HASH, KECCAK_EMPTY},
+        proofs::calculate_receipt_root,
+    },
+    primitives::{Address, B256, Bloom, BloomInput, Bytes, keccak256},
+    rpc::types::{EIP1186AccountProofResponse, Header, Log, TransactionReceipt},
 };
-use sesame_domain::Block;
+use alloy_trie::{Nibbles, TrieAccount, proof::verify_proof};
+use sesame_domain::{Block, Journal, Registry};
 
 /// A check that a node's answer failed. Each has a name that logs, metrics and refusals carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +34,15 @@ pub enum Lie {
     /// A log that the header's bloom excludes.
     #[error("a log of block {number} does not fit the block's bloom")]
     LogNotInBloom { number: u64 },
+    /// The receipts do not hash to the header's receipts root.
+    #[error("the receipts of block {number} are not those of its header")]
+    ReceiptsRoot { number: u64 },
+    /// A storage proof that does not lead from the header's state root to the value.
+    #[error("the proof of the {registry:?} journal at block {number} does not hold")]
+    ProofInvalid { number: u64, registry: Registry },
+    /// The journal is proven, and it is not ours: events are missing, added or altered in the mirror.
+    #[error("the {registry:?} journal at block {number} is not the mirrored one")]
+    JournalMismatch { number: u64, registry: Registry },
 }
 
 impl Lie {
@@ -41,8 +56,23 @@ impl Lie {
             Self::LogOfOtherBlock { .. } => "log_of_other_block",
             Self::LogsOutOfPlace { .. } => "logs_out_of_place",
             Self::LogNotInBloom { .. } => "log_not_in_bloom",
+            Self::ReceiptsRoot { .. } => "receipts_root",
+            Self::ProofInvalid { .. } => "proof_invalid",
+            Self::JournalMismatch { .. } => "journal_mismatch",
         }
     }
+
+    /// Whether the mirror itself is in doubt, and not this answer alone.
+    pub(crate) const fn doubts_the_mirror(&self) -> bool {
+        matches!(self, Self::ProofInvalid { .. } | Self::JournalMismatch { .. })
+    }
+}
+
+/// A contract and the first topics of its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watched {
+    pub(crate) address: Address,
+    pub(crate) topics: Vec<B256>,
 }
 
 /// A header that hashes to its own hash. Only [`VerifiedHeader::check`] makes one.
@@ -50,6 +80,8 @@ impl Lie {
 pub struct VerifiedHeader {
     block: Block,
     bloom: Bloom,
+    receipts_root: B256,
+    state_root: B256,
 }
 
 impl VerifiedHeader {
@@ -70,6 +102,8 @@ impl VerifiedHeader {
                 timestamp: header.inner.timestamp,
             },
             bloom: header.inner.logs_bloom,
+            receipts_root: header.inner.receipts_root,
+            state_root: header.inner.state_root,
         })
     }
 
@@ -101,10 +135,104 @@ impl VerifiedHeader {
         Ok(())
     }
 
+    /// Whether the bloom promises an event of `watched` that is not among `logs`. It may promise too much, never too little.
+    pub(crate) fn promises_more(&self, watched: &[Watched], logs: &[Log]) -> bool {
+        let came = |address, topic| {
+            let mut these = logs.iter().filter(|log| log.inner.address == address);
+            these.any(|log| log.topic0() == Some(topic))
+        };
+        watched.iter().any(|contract| {
+            let address = contract.address;
+            let promised =
+                |topic: &&B256| self.blooms(address.as_slice(), std::slice::from_ref(*topic));
+            contract.topics.iter().filter(promised).any(|topic| !came(address, topic))
+        })
+    }
+
+    /// Whether the bloom is too full to tell anything apart.
+    pub(crate) fn bloom_is_full(&self) -> bool {
+        let ones: u32 = self.bloom.iter().map(|byte| byte.count_ones()).sum();
+        ones * 2 > Bloom::len_bytes() as u32 * 8
+    }
+
+    /// The logs of `contracts` in this block, from receipts that hash to the header's receipts root.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn logs_of(
+        &self,
+        receipts: Vec<TransactionReceipt>,
+        contracts: &[Address],
+    ) -> Result<Vec<Log>, Lie> {
+        let receipts: Vec<ReceiptEnvelope> =
+            receipts.into_iter().map(|receipt| receipt.into_primitives_receipt().inner).collect();
+        if calculate_receipt_root(&receipts) != self.receipts_root {
+            return Err(Lie::ReceiptsRoot { number: self.block.number });
+        }
+        let all = receipts.iter().flat_map(ReceiptEnvelope::logs);
+        let numbered = (0..).zip(all).filter(|(_, log)| contracts.contains(&log.address));
+        let log = |(index, log): (u64, &alloy::primitives::Log)| Log {
+            inner: log.clone(),
+            block_hash: Some(self.block.hash),
+            block_number: Some(self.block.number),
+            block_timestamp: Some(self.block.timestamp),
+            log_index: Some(index),
+            ..Log::default()
+        };
+        Ok(numbered.map(log).collect())
+    }
+
+    /// A registry's journal after this block, from a proof that leads to it from the header's state root.
+    ///
+    /// # Errors
+    /// When the proof does not.
+    pub fn journal(
+        &self,
+        registry: Registry,
+        contract: Address,
+        proof: &EIP1186AccountProofResponse,
+    ) -> Result<Journal, Lie> {
+        let invalid = Lie::ProofInvalid { number: self.block.number, registry };
+        let storage_root = self.storage_root(contract, proof).ok_or(invalid)?;
+        let slot = Journal::slot();
+        let storage = proof.storage_proof.iter().find(|proof| proof.key.as_b256() == slot);
+        let (value, nodes) = match storage {
+            Some(storage) => (storage.value, storage.proof.as_slice()),
+            None if storage_root == EMPTY_ROOT_HASH => Default::default(),
+            None => return Err(invalid),
+        };
+        let expected = (!value.is_zero()).then(|| alloy_rlp::encode(value));
+        proves(storage_root, slot.as_slice(), expected, nodes).ok_or(invalid)?;
+        Ok(Journal(value.into()))
+    }
+
+    fn storage_root(&self, contract: Address, proof: &EIP1186AccountProofResponse) -> Option<B256> {
+        let key = contract.as_slice();
+        let absent = proof.nonce == 0
+            && proof.balance.is_zero()
+            && (proof.code_hash == KECCAK_EMPTY || proof.code_hash.is_zero());
+        if absent && proves(self.state_root, key, None, &proof.account_proof).is_some() {
+            return Some(EMPTY_ROOT_HASH);
+        }
+        let account = TrieAccount {
+            nonce: proof.nonce,
+            balance: proof.balance,
+            storage_root: proof.storage_hash,
+            code_hash: proof.code_hash,
+        };
+        let account = Some(alloy_rlp::encode(account));
+        proves(self.state_root, key, account, &proof.account_proof)?;
+        Some(proof.storage_hash)
+    }
+
     fn blooms(&self, address: &[u8], topics: &[B256]) -> bool {
         self.bloom.contains_input(BloomInput::Raw(address))
             && topics.iter().all(|topic| self.bloom.contains_input(BloomInput::Raw(topic.as_ref())))
     }
+}
+
+fn proves(root: B256, key: &[u8], value: Option<Vec<u8>>, nodes: &[Bytes]) -> Option<()> {
+    verify_proof(root, Nibbles::unpack(keccak256(key)), value, nodes).ok()
 }
 
 /// Whether `child` follows `parent`.

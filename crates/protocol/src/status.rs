@@ -25,6 +25,9 @@ pub struct Status {
     pub head: Option<BlockBody>,
     /// The newest block that grants may rest on; absent before the first.
     pub confirmed: Option<BlockBody>,
+    /// The newest block at which the chain's own journals proved the mirror; absent before the first proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_proof: Option<BlockBody>,
     /// How many blocks the mirror is behind the chain's head.
     pub lag_blocks: u64,
     /// Seconds since the head's timestamp; absent before the first block.

@@ -9,8 +9,12 @@ use sesame_indexer::Confirmation;
 /// The configuration of one service.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The node's JSON-RPC endpoint.
-    pub rpc_url: String,
+    /// The JSON-RPC endpoint of a node, or of several that do not trust each other.
+    pub rpc_urls: Vec<String>,
+    /// How many endpoints have to agree on a block; the majority when not given.
+    pub quorum: Option<usize>,
+    /// After how many confirmed blocks the index is proven again by the chain's own journals.
+    pub prove_every: u64,
     /// Where the contracts are.
     pub deployment: Deployment,
     /// Holds `index/` (disposable), `vault/`, `keys/` and `receipts.log` (not disposable).

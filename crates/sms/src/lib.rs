@@ -3,6 +3,7 @@
 mod clock;
 mod config;
 mod enclave;
+pub mod index;
 mod owner;
 mod problem;
 mod public;

@@ -120,6 +120,10 @@ codes! {
     IndexStale = "index_stale", SERVICE_UNAVAILABLE, "the index is stale";
     /// The chain stands still.
     HeadTooOld = "head_too_old", SERVICE_UNAVAILABLE, "the newest block is too old";
+    /// The caller demands a block that the index has not reached.
+    BlockNotReached = "block_not_reached", SERVICE_UNAVAILABLE, "the index has not reached the block";
+    /// A header does not say what it should.
+    MalformedHeader = "malformed_header", BAD_REQUEST, "malformed header";
     /// The block asked about is not mirrored.
     BlockUnknown = "block_unknown", NOT_FOUND, "unknown block";
     /// A broken part of the service.

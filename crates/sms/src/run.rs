@@ -11,15 +11,16 @@ use axum::{
     routing::{get, post, put},
 };
 use sesame_attestation::TokenKey;
-use sesame_indexer::{Decoder, Freshness, Mirror, MirrorError, Node, Pulse, SourceError};
+use sesame_indexer::{Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError};
 use sesame_protocol::{
     keys::KeysDocument,
     sealing::{SealingError, SealingKey},
     signature::{SignatureError, Signer},
+    status::Trust,
     typed::Domain,
 };
 use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
-use sesame_view::{OpenError, Origin, View};
+use sesame_view::{OpenError, View};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
@@ -27,7 +28,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 use crate::{
     clock,
     config::Config,
-    enclave, owner,
+    enclave, index, owner,
     problem::{ApiError, Code},
     public,
     receipt::{ReceiptError, ReceiptLog},
@@ -121,15 +122,7 @@ pub async fn run(
 /// Opens everything that the service stands on, refusing what does not belong together.
 async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
-    let origin = Origin {
-        chain_id: deployment.chain_id,
-        first_block: deployment.first_block,
-        registries: [
-            deployment.asset_registry,
-            deployment.enclave_whitelist,
-            deployment.task_registry,
-        ],
-    };
+    let origin = index::origin(&deployment);
     let folder = &config.data_dir;
     let keys = Keys::open(folder)?;
     let view = Arc::new(View::open(&folder.join("index"), &origin)?);
@@ -150,13 +143,16 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     );
     let receipts = ReceiptLog::open(&folder.join("receipts.log"), keys.identity.address())?;
     let (publisher, pulse) = watch::channel(Pulse::default());
+    let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
+    let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
     let mirror = Mirror {
-        node: Node::new(&config.rpc_url, origin.registries.to_vec()).await?,
+        nodes,
         view: view.clone(),
         decoder: Decoder::new(&deployment),
         chain_id: deployment.chain_id,
         first_block: deployment.first_block,
         confirmation: config.confirmation,
+        prove_every: config.prove_every,
         poll: config.poll,
         pulse: publisher,
     };
@@ -172,6 +168,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         vault,
         receipts,
         pulse,
+        trust,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
     };
     Ok((service, mirror))

@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use alloy_primitives::Address;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use sesame_attestation::{Policy, TokenKey};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Pulse};
-use sesame_protocol::{keys::KeysDocument, sealing::SealingKey, signature::Signer, typed::Domain};
+use sesame_protocol::{
+    keys::KeysDocument, sealing::SealingKey, signature::Signer, status::Trust, typed::Domain,
+};
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
 use tokio::sync::watch;
@@ -17,6 +19,9 @@ use crate::{
     problem::{ApiError, Code},
     receipt::ReceiptLog,
 };
+
+/// Demands an answer at this block or later.
+const MIN_BLOCK: &str = "sesame-min-block";
 
 /// One running service.
 #[derive(Debug)]
@@ -31,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) view: Arc<View>,
     pub(crate) vault: Vault,
     pub(crate) receipts: ReceiptLog,
+    pub(crate) trust: Trust,
     pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) freshness: Freshness,
 }
@@ -41,6 +47,17 @@ impl Service {
     /// The SMS identity.
     pub(crate) const fn address(&self) -> Address {
         self.identity.address()
+    }
+
+    /// The same, at the block that the caller demands or later: who has just revoked can see that it is in force.
+    pub(crate) fn fresh_since(&self, least: Option<u64>) -> Result<Snapshot<'_>, ApiError> {
+        let snapshot = self.fresh()?;
+        let (least, head) = (least.unwrap_or_default(), snapshot.head().number);
+        if head < least {
+            let detail = format!("The index is at block {head}, block {least} is demanded.");
+            return Err(ApiError::new(Code::BlockNotReached, detail));
+        }
+        Ok(snapshot)
     }
 
     /// A reading of the mirror that may be believed now.
@@ -59,6 +76,21 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(&error)),
+    }
+}
+
+/// The block that a caller demands by `Sesame-Min-Block`.
+pub(crate) fn min_block(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let mut values = headers.get_all(MIN_BLOCK).iter();
+    let (value, more) = (values.next(), values.next());
+    let number = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
+    match (value, more) {
+        (None, _) => Ok(None),
+        (Some(value), None) if let Some(number) = number(value) => Ok(Some(number)),
+        _ => Err(ApiError::new(
+            Code::MalformedHeader,
+            format!("The header {MIN_BLOCK} holds one block number."),
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod enclave;
 pub(crate) mod explain;
+pub(crate) mod index;
 pub(crate) mod secret;
 pub(crate) mod serve;
 mod status;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Task(command) => task::run(command, context).await?,
         Command::Explain(args) => return explain::run(&args, context).await,
         Command::Status => status::run(context).await?,
+        Command::Index(command) => return index::run(command, context).await,
         Command::Completions(args) => completions::run(&args, context),
     }
     Ok(0)

@@ -15,6 +15,7 @@ use crate::context::Context;
 Examples:
   sesame serve --rpc-url http://127.0.0.1:8545 --deployment deployment.json --data-dir /var/lib/sesame
   sesame serve --confirmations 2 --listen 127.0.0.1:0
+  sesame serve --rpc-url http://one:8545 --rpc-url http://two:8545 --rpc-url http://three:8545 --quorum 2
 
 The data folder holds the vault, which cannot be made again, and the mirror of the chain, which can. Back the vault and its key up.
 Grants count once their block is confirmed; a revocation counts as soon as its block is seen.")]
@@ -28,6 +29,12 @@ pub(crate) struct ServeArgs {
     /// How deep a block must be before grants in it count: a number of blocks, `safe` or `finalized`.
     #[arg(long, value_name = "N|safe|finalized", default_value = "finalized")]
     confirmations: Confirmation,
+    /// How many of the nodes have to agree on a block; the majority by default.
+    #[arg(long, value_name = "N")]
+    quorum: Option<usize>,
+    /// After how many confirmed blocks the index is proven again by the chain's own journals.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 64)]
+    prove_every: u64,
     /// How often the node is asked for a new head, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     poll_ms: u64,
@@ -46,7 +53,9 @@ pub(crate) struct ServeArgs {
 
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()> {
     let config = Config {
-        rpc_url: context.rpc_url()?.to_owned(),
+        rpc_urls: context.rpc_urls()?.to_vec(),
+        quorum: args.quorum,
+        prove_every: args.prove_every,
         deployment: context.deployment()?,
         policy: policy(&args)?,
         data_dir: args.data_dir,

@@ -28,6 +28,7 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<()> {
         ("task_registry", json!(status.contracts.task_registry)),
         ("head", json!(status.head.as_ref().map(block))),
         ("confirmed", json!(status.confirmed.as_ref().map(block))),
+        ("last_proof", json!(status.last_proof.as_ref().map(block))),
         ("lag_blocks", json!(status.lag_blocks)),
         ("head_age_seconds", json!(status.head_age_seconds)),
         ("revocation_bound_seconds", json!(status.revocation_bound_seconds)),

@@ -167,3 +167,137 @@ fn every_lie_has_a_name_and_a_sentence() {
         assert!(!lie.to_string().is_empty());
     }
 }
+
+/// A header whose receipts root is that of these receipts, and the receipts as a node gives them.
+fn with_receipts() -> (VerifiedHeader, Vec<TransactionReceipt>) {
+    let logs = |index| vec![log(index), log(index + 1)];
+    let receipts: Vec<TransactionReceipt> = (0..3)
+        .map(|place: u64| TransactionReceipt {
+            inner: ReceiptEnvelope::Eip1559(consensus::ReceiptWithBloom::from(
+                consensus::Receipt {
+                    status: true.into(),
+                    cumulative_gas_used: 21_000 * (place + 1),
+                    logs: logs(2 * place),
+                },
+            )),
+            transaction_hash: topic(place as u8),
+            transaction_index: Some(place),
+            block_hash: None,
+            block_number: Some(7),
+            gas_used: 21_000,
+            effective_gas_price: 1,
+            blob_gas_used: None,
+            blob_gas_price: None,
+            from: CONTRACT,
+            to: None,
+            contract_address: None,
+        })
+        .collect();
+    let inner: Vec<ReceiptEnvelope> =
+        receipts.iter().cloned().map(|receipt| receipt.into_primitives_receipt().inner).collect();
+    let receipts_root = calculate_receipt_root(&inner);
+    let inner = consensus::Header { receipts_root, ..header(7).inner };
+    (VerifiedHeader::check(&Header::new(inner)).unwrap(), receipts)
+}
+
+#[test]
+fn receipts_under_the_root_are_the_logs() {
+    let (header, receipts) = with_receipts();
+    let logs = header.logs_of(receipts.clone(), &[CONTRACT]).unwrap();
+    assert_eq!(logs.len(), 6);
+    assert!(logs.iter().all(|log| log.block_hash == Some(header.block().hash)));
+    assert_eq!(
+        logs.iter().map(|log| log.log_index).collect::<Vec<_>>(),
+        (0..6).map(Some).collect::<Vec<_>>()
+    );
+    assert_eq!(header.logs_of(receipts, &[Address::ZERO]), Ok(Vec::new()));
+}
+
+#[test]
+fn receipts_omitted_added_or_reordered_are_a_lie() {
+    let (header, receipts) = with_receipts();
+    let refused = |change: &dyn Fn(&mut Vec<TransactionReceipt>)| {
+        let mut receipts = receipts.clone();
+        change(&mut receipts);
+        assert_eq!(header.logs_of(receipts, &[CONTRACT]), Err(Lie::ReceiptsRoot { number: 7 }));
+    };
+    refused(&|receipts| drop(receipts.pop()));
+    refused(&|receipts| receipts.push(receipts[0].clone()));
+    refused(&|receipts| receipts.swap(0, 1));
+    refused(&Vec::clear);
+}
+
+#[test]
+fn the_bloom_promises_what_is_watched_until_it_came() {
+    let header = verified(7);
+    let watched = |address, byte| [Watched { address, topics: vec![topic(byte)] }];
+    assert!(header.promises_more(&watched(CONTRACT, 1), &[]));
+    assert!(!header.promises_more(&watched(CONTRACT, 1), &[log(0)]));
+    assert!(header.promises_more(&watched(CONTRACT, 2), &[log(0)]), "topic 2 came second only");
+    assert!(!header.promises_more(&watched(CONTRACT, 9), &[]));
+    assert!(!header.promises_more(&watched(Address::ZERO, 1), &[]));
+    assert!(!header.bloom_is_full());
+}
+
+/// A chain's state with one contract whose storage holds the journal alone.
+fn proven(journal: B256) -> (VerifiedHeader, EIP1186AccountProofResponse) {
+    let slot = Journal::slot();
+    let (storage_hash, storage) =
+        trie(slot.as_slice(), alloy_rlp::encode(alloy::primitives::U256::from_be_bytes(journal.0)));
+    let account = TrieAccount {
+        nonce: 1,
+        balance: Default::default(),
+        storage_root: storage_hash,
+        code_hash: topic(0xcc),
+    };
+    let (state_root, nodes) = trie(CONTRACT.as_slice(), alloy_rlp::encode(account));
+    let proof = EIP1186AccountProofResponse {
+        address: CONTRACT,
+        balance: Default::default(),
+        code_hash: topic(0xcc),
+        nonce: 1,
+        storage_hash,
+        account_proof: nodes,
+        storage_proof: vec![alloy::rpc::types::EIP1186StorageProof {
+            key: alloy::serde::JsonStorageKey::Hash(slot),
+            value: journal.into(),
+            proof: storage,
+        }],
+    };
+    let header = consensus::Header { state_root, ..header(7).inner };
+    (VerifiedHeader::check(&Header::new(header)).unwrap(), proof)
+}
+
+/// The root of a trie with one leaf, and the leaf's node.
+fn trie(key: &[u8], value: Vec<u8>) -> (B256, Vec<Bytes>) {
+    let path = Nibbles::unpack(keccak256(key));
+    let mut builder = alloy_trie::HashBuilder::default()
+        .with_proof_retainer(alloy_trie::proof::ProofRetainer::new(vec![path]));
+    builder.add_leaf(path, &value);
+    let root = builder.root();
+    let nodes = builder.take_proof_nodes().into_nodes_sorted();
+    (root, nodes.into_iter().map(|(_, node)| node).collect())
+}
+
+#[test]
+fn a_journal_is_believed_only_with_its_proof() {
+    let registry = Registry::Tasks;
+    let invalid = Err(Lie::ProofInvalid { number: 7, registry });
+    let (header, proof) = proven(topic(0x42));
+    assert_eq!(header.journal(registry, CONTRACT, &proof), Ok(Journal(topic(0x42))));
+    assert_eq!(header.journal(registry, Address::ZERO, &proof), invalid, "another contract's");
+    let changes: [fn(&mut EIP1186AccountProofResponse); 7] = [
+        |proof| proof.nonce += 1,
+        |proof| proof.storage_hash = EMPTY_ROOT_HASH,
+        |proof| proof.storage_proof[0].value = Default::default(),
+        |proof| proof.storage_proof[0].value += alloy::primitives::U256::from(1),
+        |proof| proof.storage_proof[0].proof.clear(),
+        |proof| proof.storage_proof.clear(),
+        |proof| proof.account_proof.clear(),
+    ];
+    for (place, change) in changes.into_iter().enumerate() {
+        let mut proof = proof.clone();
+        change(&mut proof);
+        assert_eq!(header.journal(registry, CONTRACT, &proof), invalid, "change {place}");
+    }
+}

@@ -24,7 +24,7 @@ use crate::{
     clock,
     problem::{ApiError, Code, KbsError},
     receipt::Decision,
-    service::{Service, Shared, blocking},
+    service::{Service, Shared, blocking, min_block},
 };
 
 /// `GET /kbs/v0/resource/{task}/{type}/{tag}`.
@@ -57,7 +57,8 @@ async fn respond(
     let no_such = |_| ApiError::new(Code::NotFound, format!("There is no {task}/{kind}/{tag}."));
     let task = task.parse::<TaskId>().map_err(no_such)?;
     let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such)?;
-    Ok(Json(blocking(move || release(&service, &session, task, resource)).await?))
+    let least = min_block(headers)?;
+    Ok(Json(blocking(move || release(&service, &session, task, resource, least)).await?))
 }
 
 fn release(
@@ -65,8 +66,9 @@ fn release(
     session: &AttestedSession,
     task: TaskId,
     resource: Resource,
+    least: Option<u64>,
 ) -> Result<Response, ApiError> {
-    let snapshot = service.fresh()?;
+    let snapshot = service.fresh_since(least)?;
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
     let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
     let asked = Asked { task, resource, sms: service.address(), now: clock::now() };

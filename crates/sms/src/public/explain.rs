@@ -4,16 +4,18 @@ use alloy_primitives::Address;
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
+    http::HeaderMap,
 };
 use serde::Deserialize;
 use sesame_domain::{EnclaveId, Resource, TaskId};
 use sesame_protocol::{denial::DenialBody, explain::Explanation};
 use sesame_vault::{Asked, Claim, wanted};
+use sesame_view::Snapshot;
 
 use crate::{
     clock,
     problem::{ApiError, Code},
-    service::{Shared, blocking},
+    service::{Shared, blocking, min_block},
 };
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +30,7 @@ pub(crate) struct Question {
 pub(crate) async fn explain(
     State(service): State<Shared>,
     Path(task): Path<String>,
+    headers: HeaderMap,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<Explanation>, ApiError> {
     let task: TaskId = task.parse()?;
@@ -37,18 +40,23 @@ pub(crate) async fn explain(
     let resource = question.resource.as_deref().unwrap_or("bundle/all").parse::<Resource>()?;
     let worker = question.worker.as_deref().map(parse_address).transpose()?;
     let block = question.block;
-    blocking(move || answer(&service, task, enclave, resource, worker, block)).await.map(Json)
+    let least = min_block(&headers)?;
+    let answer = move || {
+        let snapshot = service.fresh_since(least)?;
+        answer(&service, snapshot, task, enclave, resource, worker, block)
+    };
+    blocking(answer).await.map(Json)
 }
 
 fn answer(
     service: &Shared,
+    mut snapshot: Snapshot<'_>,
     task: TaskId,
     enclave: Option<EnclaveId>,
     resource: Resource,
     worker: Option<Address>,
     block: Option<u64>,
 ) -> Result<Explanation, ApiError> {
-    let mut snapshot = service.fresh()?;
     if let Some(block) = block {
         snapshot = snapshot.back_to(block)?.ok_or_else(|| {
             ApiError::new(Code::BlockUnknown, format!("Block {block} is not mirrored."))

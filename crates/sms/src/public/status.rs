@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::{Json, extract::State};
 use sesame_indexer::{State as MirrorState, Unready};
-use sesame_protocol::status::{Contracts, State as StateBody, Status, Trust};
+use sesame_protocol::status::{Contracts, State as StateBody, Status};
 
 use crate::{clock, problem::ApiError, service::Shared};
 
@@ -36,9 +36,10 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
         reason: unready.map(|unready| unready.to_string()),
         head: head.as_ref().map(Into::into),
         confirmed: confirmed.as_ref().map(Into::into),
+        last_proof: service.view.proven()?.as_ref().map(Into::into),
         lag_blocks,
         head_age_seconds: head.map(|head| now.saturating_sub(head.timestamp)),
-        trust: Trust::SingleNode,
+        trust: service.trust,
         simulated_tee: service.policy.admits_simulated(),
         revocation_bound_seconds: service.freshness.max_lag.as_secs(),
     }))

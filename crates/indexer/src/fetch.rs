@@ -1,0 +1,82 @@
+//! Blocks with their events: by ranges of logs when far from the head, by proven receipts when near or in doubt.
+
+use alloy::rpc::types::Log;
+use sesame_domain::BlockEvents;
+
+use crate::{
+    mirror::{Mirror, RoundError},
+    verify::{Lie, VerifiedHeader},
+};
+
+impl Mirror {
+    /// Blocks as the receipts root proves them: a block whose bloom promises nothing of ours has nothing of ours, and of any
+    /// other the receipts are fetched.
+    pub(crate) async fn by_receipts(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<BlockEvents>, RoundError> {
+        let headers = self.nodes.any().headers(first, last).await?;
+        let logs = vec![Vec::new(); headers.len()];
+        self.settled(headers, logs, |_| true).await
+    }
+
+    /// Blocks with the logs that the node gives for the range. What the bloom promises beyond them is settled by receipts, unless
+    /// the bloom is too full to tell; whether the rest is the truth, the journals show in the end.
+    pub(crate) async fn by_logs(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<BlockEvents>, RoundError> {
+        let node = self.nodes.any();
+        let (headers, logs) =
+            futures::try_join!(node.headers(first, last), node.logs_between(first, last))?;
+        let mut rest = logs.as_slice();
+        let mut logs = Vec::with_capacity(headers.len());
+        for header in &headers {
+            let number = Some(header.block().number);
+            let count = rest.iter().take_while(|log| log.block_number == number).count();
+            let (own, others) = rest.split_at(count);
+            logs.push(own.to_vec());
+            rest = others;
+        }
+        if let Some(stray) = rest.first() {
+            return Err(
+                Lie::LogsOutOfPlace { number: stray.block_number.unwrap_or_default() }.into()
+            );
+        }
+        self.settled(headers, logs, |header| !header.bloom_is_full()).await
+    }
+
+    /// Replaces the logs of every block that is `worth` it and whose bloom promises more than came.
+    async fn settled(
+        &self,
+        headers: Vec<VerifiedHeader>,
+        mut logs: Vec<Vec<Log>>,
+        worth: impl Fn(&VerifiedHeader) -> bool,
+    ) -> Result<Vec<BlockEvents>, RoundError> {
+        let watched = self.decoder.watched();
+        let (mut open, mut slots) = (Vec::new(), Vec::new());
+        for (header, logs) in headers.iter().zip(&mut logs) {
+            if worth(header) && header.promises_more(&watched, logs) {
+                open.push(*header);
+                slots.push(logs);
+            }
+        }
+        let proven = self.nodes.any().all_proven_logs(open).await?;
+        for (slot, logs) in slots.into_iter().zip(proven) {
+            *slot = logs;
+        }
+        headers.iter().zip(&logs).map(|(header, logs)| self.events(header, logs)).collect()
+    }
+
+    fn events(&self, header: &VerifiedHeader, logs: &[Log]) -> Result<BlockEvents, RoundError> {
+        header.owns(logs)?;
+        let block = header.block();
+        let mut events = Vec::with_capacity(logs.len());
+        for log in logs {
+            events.extend(self.decoder.decode(log, block.timestamp)?);
+        }
+        Ok(BlockEvents { block, events })
+    }
+}

@@ -1,0 +1,160 @@
+//! The index of a stopped service: its digest, and whether the chain says the same.
+
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+
+use alloy_primitives::B256;
+use sesame_chain::Deployment;
+use sesame_domain::Block;
+use sesame_indexer::{
+    Confirmation, Decoder, Mirror, MirrorError, Nodes, Pulse, SourceError, State,
+};
+use sesame_view::{OpenError, Origin, ReadError, View};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Pause between two rounds of the mirror that verifies.
+const POLL: Duration = Duration::from_millis(200);
+
+/// The index cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// There is none in the data folder.
+    #[error("there is no index in {0}")]
+    Missing(String),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It does not reach that far, or holds nothing.
+    #[error("the index does not hold that block")]
+    NoBlock,
+    /// The folder for the second index cannot be used.
+    #[error("cannot use the folder of the second index")]
+    Folder(#[source] io::Error),
+    /// The node's url cannot be used.
+    #[error(transparent)]
+    Node(#[from] SourceError),
+    /// The second index could not be built.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+}
+
+/// Everything that an index says after a block, as one hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    /// After which block.
+    pub block: Block,
+    /// The hash.
+    pub digest: B256,
+}
+
+/// An index beside a second one, built from the chain and proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the index says.
+    pub ours: Digest,
+    /// The digest that the chain gives for the same block.
+    pub chain: B256,
+}
+
+/// What an index of `deployment` mirrors.
+pub(crate) const fn origin(deployment: &Deployment) -> Origin {
+    Origin {
+        chain_id: deployment.chain_id,
+        first_block: deployment.first_block,
+        registries: [
+            deployment.asset_registry,
+            deployment.enclave_whitelist,
+            deployment.task_registry,
+        ],
+    }
+}
+
+/// The digest after block `number`, the confirmed one when not given.
+///
+/// # Errors
+/// When the service runs, or the index does not hold the block.
+pub fn digest(
+    data_dir: &Path,
+    deployment: &Deployment,
+    number: Option<u64>,
+) -> Result<Digest, IndexError> {
+    let path = data_dir.join("index");
+    if !path.exists() {
+        return Err(IndexError::Missing(data_dir.display().to_string()));
+    }
+    digest_of(&View::open(&path, &origin(deployment))?, number)
+}
+
+fn digest_of(view: &View, number: Option<u64>) -> Result<Digest, IndexError> {
+    let snapshot = view.snapshot()?.ok_or(IndexError::NoBlock)?;
+    let number = number.unwrap_or_else(|| snapshot.confirmed().number);
+    let block = snapshot.header(number)?.ok_or(IndexError::NoBlock)?;
+    let digest = snapshot.digest(number)?.ok_or(IndexError::NoBlock)?;
+    Ok(Digest { block, digest })
+}
+
+/// Builds a second index up to the first one's confirmed block, proven by the chain's journals, and compares.
+///
+/// # Errors
+/// When the service runs, or no second index can be built.
+pub async fn verify(
+    data_dir: &Path,
+    deployment: &Deployment,
+    rpc_urls: &[String],
+    quorum: Option<usize>,
+) -> Result<Verdict, IndexError> {
+    let ours = digest(data_dir, deployment, None)?;
+    let folder = data_dir.join("index.verify");
+    remove(&folder)?;
+    let chain = rebuilt(&folder, deployment, rpc_urls, quorum, ours.block.number).await;
+    remove(&folder)?;
+    Ok(Verdict { ours, chain: chain?.digest })
+}
+
+async fn rebuilt(
+    folder: &Path,
+    deployment: &Deployment,
+    rpc_urls: &[String],
+    quorum: Option<usize>,
+    number: u64,
+) -> Result<Digest, IndexError> {
+    let origin = origin(deployment);
+    let view = Arc::new(View::open(folder, &origin)?);
+    let (publisher, mut pulse) = watch::channel(Pulse::default());
+    let mirror = Mirror {
+        nodes: Nodes::new(rpc_urls, quorum, &origin.registries).await?,
+        view: view.clone(),
+        decoder: Decoder::new(deployment),
+        chain_id: deployment.chain_id,
+        first_block: deployment.first_block,
+        confirmation: Confirmation::Blocks(0),
+        prove_every: 1,
+        poll: POLL,
+        pulse: publisher,
+    };
+    let proven = async {
+        loop {
+            // The mirror runs beside this and keeps the sender.
+            let _ = pulse.wait_for(|pulse| pulse.state == State::Following).await;
+            if view.proven()?.is_some_and(|proven| proven.number >= number) {
+                return digest_of(&view, Some(number));
+            }
+            let _ = pulse.changed().await;
+        }
+    };
+    tokio::select! {
+        digest = proven => digest,
+        ended = mirror.run(CancellationToken::new()) => Err(ended.err().map_or(IndexError::NoBlock, Into::into)),
+    }
+}
+
+fn remove(folder: &Path) -> Result<(), IndexError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IndexError::Folder(error)),
+        _ => Ok(()),
+    }
+}

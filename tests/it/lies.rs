@@ -1,0 +1,224 @@
+//! Nodes that lie: every lie either has no effect or ends in refusal, and truth mends it.
+
+use std::time::{Duration, Instant};
+
+use alloy::primitives::B256;
+use sesame_protocol::status::{State, Trust};
+use sesame_sms::{Config, index};
+use sesame_tests::{Liar, Node, Options, Scene, Sms, Tale, World, codes_of, eventually};
+
+/// How long a lie is watched before it counts as refused.
+const WATCHED: Duration = Duration::from_millis(1500);
+
+/// What came of a lie.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    NoEffect,
+    Refused(String),
+}
+
+/// A service of its own on these endpoints, with an empty index.
+async fn service(world: &World, name: &str, rpc_urls: Vec<String>) -> Sms {
+    let config = Config {
+        rpc_urls,
+        data_dir: world.folder().join(name),
+        max_lag: Duration::from_secs(1),
+        ..world.sms.config.clone()
+    };
+    Sms::start(config).await
+}
+
+fn digest(sms: &Sms, block: u64) -> B256 {
+    let (folder, deployment) = (&sms.config.data_dir, &sms.config.deployment);
+    index::digest(folder, deployment, Some(block)).unwrap().digest
+}
+
+/// Whether it becomes ready in the time that a lie is watched, and why not.
+async fn watched(sms: &Sms) -> Outcome {
+    let begun = Instant::now();
+    loop {
+        let status = sms.status().await;
+        if status.state == State::Ready {
+            return Outcome::NoEffect;
+        }
+        if begun.elapsed() > WATCHED {
+            return Outcome::Refused(status.reason.unwrap_or_default());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A scene far enough back that it is read by ranges.
+async fn far_scene(world: &World) -> Scene {
+    let scene = Scene::set(world).await;
+    world.node.mine(40).await;
+    world.confirmed().await;
+    scene
+}
+
+#[tokio::test]
+async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
+    let world = World::start().await;
+    let scene = far_scene(&world).await;
+    let head = world.node.head().await.number;
+    let block = world.sms.status().await.confirmed.unwrap().number;
+    let mut honest = service(&world, "honest", vec![world.node.url()]).await;
+    honest.ready().await;
+    honest.stop().await;
+    let truth = digest(&honest, block);
+    let tales = [
+        Tale::Truth,
+        Tale::OmitOneLog,
+        Tale::NoLogs,
+        Tale::LogsLag,
+        Tale::DropBlocks,
+        Tale::FabricateLog,
+        Tale::AlterData,
+        Tale::AlterTopic,
+        Tale::Reorder,
+        Tale::AlterReceipts,
+        Tale::OmitReceipt,
+        Tale::StaleHead(head - 60),
+        Tale::AlterHeader,
+        Tale::NullBlocks,
+        Tale::AlterProof,
+        Tale::Truncate,
+        Tale::Busy(3),
+        Tale::Narrow(3),
+    ];
+    let mut table = String::new();
+    for (place, tale) in tales.into_iter().enumerate() {
+        let liar = Liar::before(world.node.url(), tale).await;
+        let mut sms = service(&world, &format!("lied-to-{place}"), vec![liar.url()]).await;
+        let outcome = watched(&sms).await;
+        if outcome == Outcome::NoEffect && !matches!(tale, Tale::StaleHead(_)) {
+            let allowed = sms.explain(scene.task).await.allowed;
+            assert!(!allowed || world.sms.explain(scene.task).await.allowed, "{tale:?}");
+        }
+        liar.tell(Tale::Truth);
+        sms.ready().await;
+        eventually("the truth arrives", async || {
+            (sms.status().await.confirmed?.number >= block).then_some(())
+        })
+        .await;
+        sms.stop().await;
+        assert_eq!(digest(&sms, block), truth, "{tale:?} left something behind");
+        table += &format!("{:24} {outcome:?}\n", format!("{tale:?}"));
+    }
+    println!("lies in a backfill:\n{table}");
+}
+
+#[tokio::test]
+async fn no_lie_keeps_what_was_revoked() {
+    let options = Options { max_lag: Duration::from_secs(1), ..Options::default() };
+    let world = World::with(options).await;
+    let scene = Scene::set(&world).await;
+    let liar = Liar::before(world.node.url(), Tale::Truth).await;
+    let sms = service(&world, "lied-to", vec![liar.url()]).await;
+    sms.ready().await;
+    let mut table = String::new();
+    let head = world.node.head().await.number;
+    for tale in [
+        Tale::OmitOneLog,
+        Tale::NoLogs,
+        Tale::LogsLag,
+        Tale::FabricateLog,
+        Tale::AlterData,
+        Tale::AlterTopic,
+        Tale::AlterReceipts,
+        Tale::OmitReceipt,
+        Tale::StaleHead(head),
+        Tale::AlterHeader,
+        Tale::NullBlocks,
+        Tale::Truncate,
+        Tale::Busy(3),
+    ] {
+        eventually("the task is allowed", async || {
+            let explained = sms.public().explain(&question(&scene)).await.ok()?;
+            explained.allowed.then_some(())
+        })
+        .await;
+        liar.tell(tale);
+        world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+        let what = format!("{tale:?} keeps what was revoked");
+        let answer =
+            eventually(&what, async || match sms.public().explain(&question(&scene)).await {
+                Ok(explained) if explained.allowed => None,
+                Ok(explained) => Some(format!("denied: {:?}", codes_of(&explained.denials))),
+                Err(error) => Some(format!("refused: {error}")),
+            });
+        table += &format!("{:24} {}\n", format!("{tale:?}"), answer.await);
+        liar.tell(Tale::Truth);
+        world.allow(&world.alice, scene.data, scene.build).await;
+        world.node.mine(world.confirmations()).await;
+    }
+    println!("lies about a revocation:\n{table}");
+}
+
+fn question(scene: &Scene) -> sesame_client::public::Question {
+    sesame_client::public::Question { task: scene.task, ..Default::default() }
+}
+
+/// Two honest endpoints outvote one that is stale, on another fork, or dead.
+#[tokio::test]
+async fn a_quorum_outvotes_one_liar() {
+    let world = World::start().await;
+    let scene = far_scene(&world).await;
+    let fork = Node::start();
+    fork.mine(world.node.head().await.number + 50).await;
+    let liar = Liar::before(world.node.url(), Tale::StaleHead(3)).await;
+    let (one, two) = (world.node.url(), Liar::before(world.node.url(), Tale::Truth).await);
+    let dead = "http://127.0.0.1:9".to_owned();
+    for (name, bad) in [("stale", liar.url()), ("fork", fork.url()), ("dead", dead)] {
+        let sms = service(&world, name, vec![bad, one.clone(), two.url()]).await;
+        sms.ready().await;
+        assert!(sms.explain(scene.task).await.allowed, "{name}");
+        assert_eq!(sms.status().await.trust, Trust::Quorum);
+    }
+}
+
+/// With as many forks as endpoints, nothing is released.
+#[tokio::test]
+async fn without_a_quorum_nothing_is_released() {
+    let world = World::start().await;
+    let fork = Node::start();
+    fork.mine(world.node.head().await.number).await;
+    let sms = service(&world, "split", vec![world.node.url(), fork.url()]).await;
+    let Outcome::Refused(reason) = watched(&sms).await else { panic!("it is ready") };
+    assert!(reason.contains("no_quorum"), "{reason}");
+}
+
+/// Who has just revoked can demand an answer that knows of it.
+#[tokio::test]
+async fn an_answer_can_be_demanded_at_a_block_or_later() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let path = format!("v1/tasks/{}/explain", scene.task);
+    let ask = async |block: &str| {
+        let request = world.sms.request(reqwest::Method::GET, &path);
+        sesame_tests::Answer::to(request.header("Sesame-Min-Block", block)).await
+    };
+    let head = world.node.head().await.number;
+
+    ask(&head.to_string()).await.is_ok();
+    ask(&(head + 1).to_string()).await.is_problem(503, "block_not_reached");
+    ask("soon").await.is_problem(400, "malformed_header");
+}
+
+/// The index of a stopped service is rebuilt from the chain, and they are equal.
+#[tokio::test]
+async fn an_index_is_verified_from_the_chain() {
+    let mut world = World::start().await;
+    let scene = far_scene(&world).await;
+    world.node.reorg(1).await;
+    world.followed().await;
+    assert!(world.sms.status().await.last_proof.is_some());
+    world.sms.explain(scene.task).await;
+    world.sms.stop().await;
+    let config = &world.sms.config;
+
+    let verdict =
+        index::verify(&config.data_dir, &config.deployment, &config.rpc_urls, None).await.unwrap();
+
+    assert_eq!(verdict.ours.digest, verdict.chain);
+}
