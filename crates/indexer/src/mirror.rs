@@ -292,8 +292,8 @@ impl Mirror {
     /// A node behind us may only be slow; if it is on another fork, the blocks above the fork are gone.
     async fn unwind_if_forked(&self, cursor: Cursor, node_head: Block) -> Result<(), RoundError> {
         match self.view.header(node_head.number)? {
-            Some(ours) if ours.hash == node_head.hash => Ok(()),
-            _ => self.unwind(cursor).await,
+            Some(ours) if ours.hash != node_head.hash => self.unwind(cursor).await,
+            _ => Ok(()),
         }
     }
 

@@ -4,6 +4,7 @@ mod clock;
 mod config;
 mod enclave;
 mod owner;
+mod path;
 mod problem;
 mod public;
 mod receipt;

@@ -7,7 +7,9 @@ use axum::http::HeaderMap;
 use sesame_attestation::{Policy, TokenKey};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Pulse};
-use sesame_protocol::{keys::KeysDocument, sealing::SealingKey, signature::Signer, typed::Domain};
+use sesame_protocol::{
+    keys::KeysDocument, results::TaskDomain, sealing::SealingKey, signature::Signer, typed::Domain,
+};
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
 use tokio::sync::watch;
@@ -23,6 +25,7 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) deployment: Deployment,
     pub(crate) domain: Domain,
+    pub(crate) tasks: TaskDomain,
     pub(crate) identity: Signer,
     pub(crate) sealing: SealingKey,
     pub(crate) token: TokenKey,

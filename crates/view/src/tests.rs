@@ -231,6 +231,7 @@ impl History {
         let mut blocks = Vec::new();
         for _ in 0..count {
             let mut block = block_on(self.fork, state.block.number + 1, Vec::new());
+            block.block.parent = state.block.hash;
             state.block = block.block;
             for _ in 0..self.rng.random_range(0..6) {
                 let Some(event) = event(&mut self.rng, &state) else { continue };

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
 };
 use serde::Deserialize;
 use sesame_domain::{EnclaveId, Resource, TaskId};
@@ -12,6 +12,7 @@ use sesame_vault::{Asked, Claim, wanted};
 
 use crate::{
     clock,
+    path::Path,
     problem::{ApiError, Code},
     service::{Shared, blocking},
 };
