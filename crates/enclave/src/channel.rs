@@ -241,7 +241,13 @@ mod tests {
         });
         assert_eq!(
             text(&result),
-            serde_json::json!({"result": {"digest": format!("{key}"), "uri": "file:///x"}})
+            serde_json::json!({"result": {
+                "digest": format!("{key}"),
+                "uri": "file:///x",
+                "key": format!("0x{}", "00".repeat(20)),
+                "enclaveSignature": "0x",
+                "smsSignature": format!("0x{}", "00".repeat(65)),
+            }})
         );
         let failed = r#"{"failed": {"code": "denied", "detail": "no", "retryable": false,
             "reasons": [{"code": "grant_revoked", "index": 2}]}}"#;
