@@ -61,7 +61,7 @@ impl World {
             value: value.to_vec().into(),
         };
         let key = owner.to_string();
-        let nine = vec![b'9'; 200_000];
+        let nine = vec![b'9'; sesame_protocol::owner::MAX_SECRET_BYTES];
         let bundle = Bundle {
             task: TASK,
             chain_id: DOMAIN.chain_id,
@@ -238,7 +238,7 @@ fn an_app_sees_what_the_bundle_says_and_nothing_else() {
     assert_eq!(file("arguments"), "one\ntwo\nthree\n");
     assert_eq!(file("data"), PLAIN);
     assert_eq!(file("seven"), "se\0ven");
-    assert_eq!(file("nine"), "9".repeat(200_000));
+    assert_eq!(file("nine"), "9".repeat(sesame_protocol::owner::MAX_SECRET_BYTES));
     assert_eq!(file("core"), "0\n");
     assert_eq!(fs::read_to_string(work.join("stdout.txt")).unwrap(), "said\n");
 
