@@ -8,7 +8,10 @@ use sesame_domain::{Resource, TaskId};
 use sesame_protocol::{
     jwe::EnclaveKey,
     rcar::{self, SESSION_COOKIE, Tee},
-    signature::Signer,
+    results::{
+        BundleReleased, ResultKey, ResultKeyCertificate, ResultKeyRequest, Settlement, TaskDomain,
+    },
+    signature::{Signer, recover},
     typed::Domain,
     voucher::SignedVoucher,
 };
@@ -408,4 +411,56 @@ async fn resources_have_one_spelling() {
         let answer = Answer::to(request.bearer_auth(&enclave.cookie)).await;
         answer.is_problem(404, "not_found");
     }
+    let request = world.sms.request(Method::GET, &format!("kbs/v0/resource/{task}/bundle/%ff"));
+    let answer = Answer::to(request.bearer_auth(&enclave.cookie)).await;
+    answer.is_problem(400, "malformed_id");
+}
+
+#[tokio::test]
+async fn a_result_key_is_certified_for_whoever_may_have_the_bundle_and_nobody_else() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let mut enclave = world.challenged(scene.build).await;
+    enclave.attest(scene.task, &world.worker).await.is_ok();
+    let key = Signer::random().address();
+    let present = async |enclave: &Attester<'_>, request: &ResultKeyRequest| {
+        let request = serde_json::to_vec(request).unwrap();
+        enclave.send_to("kbs/v0/result-key", None, request).await
+    };
+    let good = ResultKeyRequest::sign(scene.task, key, &enclave.nonce, &enclave.key);
+
+    let other_key = ResultKeyRequest { key: Signer::random().address(), ..good.clone() };
+    present(&enclave, &other_key).await.is_problem(401, "result_key_refused");
+    let unsigned = ResultKeyRequest { signature: Default::default(), ..good.clone() };
+    present(&enclave, &unsigned).await.is_problem(401, "result_key_refused");
+    world
+        .sms
+        .get(&format!("v1/tasks/{}/settlement", scene.task))
+        .await
+        .is_problem(404, "not_released");
+
+    let answer = present(&enclave, &good).await;
+    answer.is_ok();
+    let certificate: ResultKeyCertificate = serde_json::from_value(answer.json()).unwrap();
+    let tasks = TaskDomain {
+        chain_id: world.deployment.chain_id,
+        task_registry: world.deployment.task_registry,
+    };
+    let message = tasks.signing_hash(&ResultKey { task: scene.task.0, key });
+    assert_eq!(recover(message, &certificate.signature).unwrap(), world.sms.identity);
+    world
+        .sms
+        .get(&format!("v1/tasks/{}/settlement", scene.task))
+        .await
+        .is_problem(404, "not_released");
+
+    enclave.ask(scene.task, Resource::Bundle).await.is_ok();
+    let answer = world.sms.get(&format!("v1/tasks/{}/settlement", scene.task)).await;
+    let settlement: Settlement = serde_json::from_value(answer.json()).unwrap();
+    let message = tasks.signing_hash(&BundleReleased { task: scene.task.0 });
+    assert_eq!(recover(message, &settlement.signature).unwrap(), world.sms.identity);
+
+    world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+    world.followed().await;
+    present(&enclave, &good).await.is_denied(&["not_whitelisted"]);
 }

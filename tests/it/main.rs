@@ -1,12 +1,20 @@
 //! Integration tests, one file per story.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the helpers of a story are part of the test"
+)]
+
 mod attest;
+mod garbage;
 mod grant;
 mod lies;
 mod owner;
 mod refusal;
 mod reorg;
 mod restart;
+mod result_key;
 mod revoke;
 mod secrets_in_logs;
 mod stale;

@@ -482,6 +482,8 @@ async fn paths_have_one_spelling() {
     let long = "x".repeat(65);
     for path in [
         "v1/assets/12/secret".to_owned(),
+        "v1/assets/%ff/secret".to_owned(),
+        format!("v1/requesters/{address}/secrets/%ff"),
         format!("v1/assets/0x{}/secret", "zz".repeat(32)),
         "v1/requesters/0x12/secrets/mine".to_owned(),
         format!("v1/requesters/{}/secrets/mine", &address[2..]),

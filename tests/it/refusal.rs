@@ -33,7 +33,7 @@ async fn a_task_runs_between_start_and_end_only() {
     world.confirmed().await;
     scene.run(&world).await;
 
-    world.worker.chain.complete(scene.task, B256::ZERO, "ipfs://result").await.unwrap();
+    scene.complete(&world).await;
     world.followed().await;
     let answer = scene.ask(&world).await;
     answer.is_denied(&["task_ended"]);
@@ -336,7 +336,7 @@ async fn all_reasons_are_told_at_once() {
     let scene = Scene::bought(&world).await;
     world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
     world.requester.chain.revoke_grant(scene.task, 1).await.unwrap();
-    let content = Content { uri: "https://example.org/2".to_owned(), digest: B256::ZERO };
+    let content = Content { uri: "https://example.org/2".to_owned(), digest: B256::repeat_byte(2) };
     world.developer.chain.set_content(scene.app, &content).await.unwrap();
     world.confirmed().await;
 
@@ -369,7 +369,9 @@ async fn the_past_is_explained_as_it_was() {
         let answer = world.sms.get(&format!("v1/tasks/{task}/explain?{bad}")).await;
         answer.is_problem(400, "malformed_id");
     }
-    world.sms.get("v1/tasks/12/explain").await.is_problem(400, "malformed_id");
+    for bad in ["12", "0x", "%ff"] {
+        world.sms.get(&format!("v1/tasks/{bad}/explain")).await.is_problem(400, "malformed_id");
+    }
 }
 
 /// What the registry refuses leaves the account's next transaction unharmed.

@@ -17,7 +17,8 @@ async fn a_revocation_bites_at_the_head() {
     assert!(status.confirmed.unwrap().number < status.head.unwrap().number, "not confirmed yet");
     enclave.ask(scene.task, Resource::Bundle).await.is_denied(&["not_whitelisted"]);
 
-    // Allowed again: that is a grant, and waits.
+    // Allowed again once that is confirmed: a grant, and waits.
+    world.confirmed().await;
     world.allow(&world.alice, scene.data, scene.build).await;
     world.followed().await;
     enclave.ask(scene.task, Resource::Bundle).await.is_denied(&["not_yet_confirmed"]);
@@ -72,6 +73,7 @@ async fn a_transfer_voids_at_the_head() {
     world.followed().await;
     enclave.ask(scene.task, Resource::Bundle).await.is_denied(&["authorization_void"]);
 
+    world.confirmed().await;
     world.allow(&world.bob, scene.app, scene.build).await;
     world.followed().await;
     enclave.ask(scene.task, Resource::Bundle).await.is_denied(&["not_yet_confirmed"]);

@@ -94,7 +94,12 @@ async fn no_secret_is_logged_or_kept_in_the_clear() {
     // Refusals of every surface, and a conflict with a value in hand.
     world.ask(Build::of("other"), scene.task, Resource::Bundle).await.is_problem(403, "denied");
     let app = SecretId::Asset(scene.app);
-    world.stranger.owner.push(now(), &app, Scene::APP_SECRET, &Default::default()).await.unwrap_err();
+    world
+        .stranger
+        .owner
+        .push(now(), &app, Scene::APP_SECRET, &Default::default())
+        .await
+        .unwrap_err();
     world.developer.owner.remove(now(), &app, 0).await.unwrap();
     world.sms.stop().await;
 

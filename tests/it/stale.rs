@@ -36,7 +36,8 @@ async fn a_silent_node_makes_every_answer_a_refusal() {
     enclave.ask(scene.task, Resource::AppSecret).await.is_problem(503, "index_stale");
     let explain = format!("v1/tasks/{}/explain", scene.task);
     world.sms.get(&explain).await.is_problem(503, "index_stale");
-    let pushed = world.developer.owner.show(now(), &sesame_domain::SecretId::Asset(scene.app)).await;
+    let pushed =
+        world.developer.owner.show(now(), &sesame_domain::SecretId::Asset(scene.app)).await;
     assert!(pushed.is_err(), "owners are judged by the chain too: {pushed:?}");
     assert!(world.run(scene.build, scene.task).await.unwrap_err().passes_with_time());
     let status = world.sms.status().await;
@@ -70,7 +71,7 @@ async fn nothing_is_released_before_the_index_has_caught_up() {
 
 #[tokio::test]
 async fn a_chain_that_stands_still_is_too_old() {
-    let world = World::with(Options { max_head_age: 8, ..Options::default() }).await;
+    let world = World::with(Options { max_head_age: 5, ..Options::default() }).await;
     let task = sesame_domain::TaskId::default();
     let explain = format!("v1/tasks/{task}/explain");
 
@@ -79,7 +80,7 @@ async fn a_chain_that_stands_still_is_too_old() {
     world.sms.get(&explain).await.is_problem(503, "head_too_old");
     let status = world.sms.status().await;
     assert_eq!(status.state, State::Stale);
-    assert!(status.head_age_seconds.unwrap() > 8);
+    assert!(status.head_age_seconds.unwrap() > 5);
     world.node.mine(1).await;
     world.sms.ready().await;
     assert!(!world.sms.explain(task).await.allowed);
@@ -88,7 +89,7 @@ async fn a_chain_that_stands_still_is_too_old() {
 #[tokio::test]
 async fn a_new_index_says_that_it_is_catching_up() {
     let world = World::start().await;
-    world.node.mine(4000).await;
+    world.node.mine(1200).await;
     let mut config = world.sms.config.clone();
     config.data_dir = world.folder().join("new");
     let sms = Sms::start(config).await;

@@ -20,10 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sesame-attestation", &["domain", "protocol"]),
     ("sesame-vault", &["domain", "attestation", "protocol"]),
     ("sesame-client", &["domain", "protocol"]),
-    (
-        "sesame-sms",
-        &["domain", "protocol", "view", "chain", "indexer", "attestation", "vault"],
-    ),
+    ("sesame-sms", &["domain", "protocol", "view", "chain", "indexer", "attestation", "vault"]),
     ("sesame-enclave", &["domain", "protocol", "client", "attestation"]),
     ("sesame-worker", &["domain", "protocol", "chain", "client", "attestation", "enclave"]),
     ("sesame", &["domain", "protocol", "client", "chain", "sms", "worker", "attestation"]),
@@ -87,7 +84,14 @@ fn heavy_dependencies_stay_where_they_belong() {
 #[test]
 fn the_enclave_links_neither_database_nor_server() {
     let tree = cargo(&[
-        "tree", "-p", "sesame-enclave", "-e", "normal", "--all-features", "--prefix", "none",
+        "tree",
+        "-p",
+        "sesame-enclave",
+        "-e",
+        "normal",
+        "--all-features",
+        "--prefix",
+        "none",
         "--offline",
     ]);
     assert!(tree.contains("sesame-protocol"), "{tree}");
@@ -101,16 +105,16 @@ fn the_enclave_links_neither_database_nor_server() {
 /// The binary that is released is built alone and without features: it knows no simulated TEE.
 #[test]
 fn the_released_binary_has_no_simulated_tee() {
-    let features = |arguments: &[&str]| {
-        let all = [
-            &["tree", "-p", "sesame", "-e", "normal,features", "--prefix", "none", "--offline"],
+    let simulated = |arguments: &[&str]| {
+        let all: [&[&str]; 3] = [
+            &["tree", "-p", "sesame", "-e", "normal", "--prefix", "none", "--offline"],
+            &["-f", "{p} {f}"],
             arguments,
         ];
-        let tree = cargo(&all.concat());
-        tree.lines().any(|line| line.contains("feature \"simulated\""))
+        cargo(&all.concat()).lines().any(|line| line.contains("simulated"))
     };
-    assert!(!features(&[]), "a default build of sesame has the feature `simulated`");
-    assert!(features(&["--features", "simulated"]), "this test looks for the wrong words");
+    assert!(!simulated(&[]), "a default build of sesame has the feature `simulated`");
+    assert!(simulated(&["--features", "simulated"]), "this test looks for the wrong words");
 }
 
 #[test]
@@ -125,6 +129,23 @@ fn every_file_says_what_it_is() {
         }
     }
     assert!(seen > 50, "only {seen} files");
+}
+
+/// Every problem and every reason for a no is reached by a story, over HTTP.
+#[test]
+fn every_code_is_reached_by_a_story() {
+    let folder = Path::new(ROOT).join("tests/it");
+    let stories = rust_files(&folder).into_iter().filter(|path| !path.ends_with("tidy.rs"));
+    let stories: String = stories.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let denials = include_str!("../fixtures/protocol/denials.json");
+    let denials: Vec<Value> = serde_json::from_str(denials).unwrap();
+    let reasons = denials.iter().map(|denial| denial["code"].as_str().unwrap().to_owned());
+    let mut seen = 0;
+    for code in sesame_sms::codes().map(str::to_owned).chain(reasons) {
+        assert!(stories.contains(&format!("\"{code}\"")), "no story reaches {code}");
+        seen += 1;
+    }
+    assert!(seen > 50, "only {seen} codes");
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -148,8 +169,10 @@ fn the_names_in_the_readmes_exist() {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let folder = path.parent().unwrap();
         for name in text.split('`').skip(1).step_by(2).filter(|name| is_a_file(name)) {
-            let here = [folder.join(name), Path::new(ROOT).join(name), folder.join("crates").join(name)];
-            let source = name.split_once('/').map(|(room, file)| folder.join(room).join("src").join(file));
+            let here =
+                [folder.join(name), Path::new(ROOT).join(name), folder.join("crates").join(name)];
+            let source =
+                name.split_once('/').map(|(room, file)| folder.join(room).join("src").join(file));
             let known = here.iter().chain(&source).any(|path| path.exists());
             assert!(known || anywhere(name), "{readme} names `{name}`, which is not there");
         }

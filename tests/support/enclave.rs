@@ -216,7 +216,6 @@ impl<'w> Attester<'w> {
     ///
     /// # Panics
     /// When it is not encrypted to this enclave's key.
-    #[must_use]
     pub fn open(&self, answer: &Answer) -> Vec<u8> {
         answer.is_ok();
         let jwe = serde_json::from_slice(&answer.body).expect("an answer is a JWE");

@@ -1,12 +1,17 @@
 //! The scene that most refusals begin with: everything is in order.
 
 use alloy::primitives::B256;
+use sesame_chain::Report;
 use sesame_client::owner::PushOptions;
 use sesame_domain::{AssetId, Order, Resource, SecretId, TaskId};
-use sesame_protocol::bundle::Bundle;
+use sesame_protocol::{
+    bundle::Bundle,
+    results::{TaskDomain, TaskResult},
+    signature::Signer,
+};
 use sha2::{Digest, Sha256};
 
-use crate::{Answer, Build, World};
+use crate::{Answer, Build, Enclave, World};
 
 /// A started task with an app, a protected data and two of the requester's secrets; all pushed, allowed and confirmed.
 #[derive(Debug)]
@@ -78,6 +83,36 @@ impl Scene {
     pub async fn run(&self, world: &World) -> Bundle {
         let bundle = world.run(self.build, self.task).await;
         bundle.unwrap_or_else(|error| panic!("no bundle: {error}"))
+    }
+
+    /// Runs the task and reports its result, signed by a key born in the enclave and certified by the service.
+    ///
+    /// # Panics
+    /// When the service or the contract refuses.
+    pub async fn complete(&self, world: &World) {
+        let enclave = Enclave::new(self.build, &world.sms, &world.root);
+        let session = enclave.attest(self.task, &world.worker).await.expect("attested");
+        let (_, digest) = session.bundle_with_digest(self.task).await.expect("released");
+        let key = Signer::random();
+        let certificate = session.certify(self.task, key.address()).await.expect("certified");
+        let result = TaskResult {
+            task: self.task.0,
+            bundleDigest: digest,
+            resultDigest: B256::repeat_byte(9),
+            resultUri: "ipfs://result".to_owned(),
+        };
+        let tasks = TaskDomain {
+            chain_id: world.deployment.chain_id,
+            task_registry: world.deployment.task_registry,
+        };
+        let report = Report {
+            digest: result.resultDigest,
+            uri: result.resultUri.clone(),
+            key: key.address(),
+            enclave_signature: tasks.sign_result(&result, &key),
+            sms_signature: certificate.to_vec().into(),
+        };
+        world.worker.chain.complete(self.task, report).await.expect("completed");
     }
 
     /// What a fresh enclave of the right build is answered when it asks for everything.

@@ -179,7 +179,6 @@ impl Sms {
     }
 
     /// A request by hand.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}/{path}", self.base))
     }

@@ -25,6 +25,21 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// How often a node is asked whether a transaction is in a block.
 const POLL: Duration = Duration::from_millis(250);
 
+/// A task's result, as its worker reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// SHA-256 of the result.
+    pub digest: B256,
+    /// Where the result is.
+    pub uri: String,
+    /// The address of the result key born in the TEE.
+    pub key: Address,
+    /// The result key's word: bundle digest (32) ‖ signature (65).
+    pub enclave_signature: Bytes,
+    /// The SMS's word for the result key.
+    pub sms_signature: Bytes,
+}
+
 /// What a transaction did, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mined<T> {
@@ -209,21 +224,14 @@ impl Contracts {
         self.send(self.tasks().start(task.0)).await
     }
 
-    /// Reports a task's result; for its worker. The signatures of a result come with a later version of the contracts,
-    /// which accepts any until then.
+    /// Reports a task's result; for its worker.
     ///
     /// # Errors
     /// When the contract refuses or the node does not answer.
-    pub async fn complete(
-        &self,
-        task: TaskId,
-        result_digest: B256,
-        result_uri: &str,
-    ) -> Result<Mined<()>, ChainError> {
-        let (uri, none) = (result_uri.to_owned(), Bytes::new);
+    pub async fn complete(&self, task: TaskId, report: Report) -> Result<Mined<()>, ChainError> {
+        let Report { digest, uri, key, enclave_signature, sms_signature } = report;
         let tasks = self.tasks();
-        let call = tasks.complete(task.0, result_digest, uri, Address::ZERO, none(), none());
-        self.send(call).await
+        self.send(tasks.complete(task.0, digest, uri, key, enclave_signature, sms_signature)).await
     }
 
     /// Cancels a task that has not started; for its requester.

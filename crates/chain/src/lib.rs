@@ -9,7 +9,7 @@ mod history;
 mod reader;
 mod refusal;
 
-pub use contracts::{Contracts, Mined};
+pub use contracts::{Contracts, Mined, Report};
 pub use deployment::{Deployment, DeploymentError};
 pub use error::ChainError;
 pub use history::{AuthorizationState, ListedEnclave, PurchasedTask, TaskResult, TasksUpTo};

@@ -10,7 +10,7 @@ use crate::{AssetId, EnclaveId, SecretName, TaskStatus};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields say what they are; the variants are documented")]
 pub enum Denial {
-    /// No such task, or the resource is not one that the task declares.
+    /// The view knows no such task.
     TaskUnknown,
     /// Bought, but its worker has not started it.
     TaskNotStarted,
@@ -24,7 +24,7 @@ pub enum Denial {
     WrongWorker { expected: Address, got: Address },
     /// Another enclave asks than the task is pinned to.
     WrongEnclave { expected: EnclaveId, got: EnclaveId },
-    /// The view does not know the asset.
+    /// The view does not know the asset; zero when the order lists no protected data of the number asked for.
     AssetUnknown { asset: AssetId },
     /// The asset's owner does not let this enclave near it.
     NotWhitelisted { asset: AssetId, enclave: EnclaveId },

@@ -13,7 +13,7 @@ use std::{
 use alloy_primitives::{B256, FixedBytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sesame_protocol::{denial::DenialBody, voucher::SignedVoucher};
+use sesame_protocol::{denial::DenialBody, results::SignedResult, voucher::SignedVoucher};
 use tokio::sync::watch;
 
 /// No line is longer.
@@ -54,13 +54,8 @@ pub enum ToHost {
     },
     /// A step of the run is done.
     Progress(Step),
-    /// The app has ended well.
-    Result {
-        /// The digest of the output folder; see [`crate::output`].
-        digest: B256,
-        /// Where the output folder is.
-        uri: String,
-    },
+    /// The app has ended well. The digest is that of the output folder; see [`crate::output`].
+    Result(SignedResult),
     /// The run has failed. Nothing follows.
     Failed(Failure),
 }
@@ -237,10 +232,22 @@ mod tests {
             text(&ToHost::Progress(Step::Attested)),
             serde_json::json!({"progress": "attested"})
         );
-        let result = ToHost::Result { digest: key, uri: "file:///x".into() };
+        let result = ToHost::Result(SignedResult {
+            digest: key,
+            uri: "file:///x".into(),
+            key: Default::default(),
+            enclave_signature: Default::default(),
+            sms_signature: Default::default(),
+        });
         assert_eq!(
             text(&result),
-            serde_json::json!({"result": {"digest": format!("{key}"), "uri": "file:///x"}})
+            serde_json::json!({"result": {
+                "digest": format!("{key}"),
+                "uri": "file:///x",
+                "key": format!("0x{}", "00".repeat(20)),
+                "enclaveSignature": "0x",
+                "smsSignature": format!("0x{}", "00".repeat(65)),
+            }})
         );
         let failed = r#"{"failed": {"code": "denied", "detail": "no", "retryable": false,
             "reasons": [{"code": "grant_revoked", "index": 2}]}}"#;

@@ -34,5 +34,5 @@ pub mod simulated;
 pub use error::LaunchError;
 pub use launch::Launch;
 pub use prepare::{Prepared, prepare};
-pub use release::{ReleaseError, release};
+pub use release::{ReleaseError, Released, release};
 pub use run::run;

@@ -2,18 +2,21 @@
 
 use std::{io::Write, time::Duration};
 
+use alloy_primitives::B256;
 use rand::Rng;
 use sesame_client::{
     TransportError,
-    enclave::{EnclaveError, Guest, Session},
+    enclave::{EnclaveError, Guest},
 };
-use sesame_domain::{Resource, TaskId};
+use sesame_domain::TaskId;
 use sesame_protocol::{
-    bundle::{Bundle, BundledSecret},
+    bundle::Bundle,
     denial::DenialBody,
     jwe::EnclaveKey,
     rcar::Tee,
+    signature::{Signature65, Signer},
 };
+
 use tokio::time::Instant;
 
 use crate::{
@@ -50,6 +53,7 @@ impl ReleaseError {
                 EnclaveError::Unavailable { .. } | EnclaveError::Transport(_) => "sms_unavailable",
                 EnclaveError::NotAttested { .. } => "not_attested",
                 EnclaveError::Bundle(_) | EnclaveError::Jwe(_) => "bundle_refused",
+                EnclaveError::Substituted { .. } => "substituted",
                 EnclaveError::AttestAgain { .. }
                 | EnclaveError::Absent { .. }
                 | EnclaveError::Refused { .. }
@@ -109,7 +113,21 @@ const fn is_only_early(reason: &DenialBody) -> bool {
     matches!(reason, DenialBody::NotYetConfirmed { .. } | DenialBody::TaskNotStarted)
 }
 
-/// Attests with a fresh key that the worker vouches for, and fetches the bundle with all its secrets.
+/// What a run is made with.
+#[derive(Debug)]
+pub struct Released {
+    /// The bundle with all its secrets.
+    pub bundle: Bundle,
+    /// Names the bundle in the signed result.
+    pub digest: B256,
+    /// Signs the result; born here.
+    pub result_key: Signer,
+    /// The SMS's word for the result key.
+    pub certificate: Signature65,
+}
+
+/// Attests with a fresh key that the worker vouches for, fetches the bundle with all its secrets, and has the key certified
+/// that will sign the result.
 ///
 /// # Errors
 /// When the SMS denies for good, what it gives is not to be believed, or `patience` is over: then with the last reason.
@@ -117,13 +135,13 @@ pub async fn release<W: Write>(
     launch: &Launch,
     patience: Duration,
     channel: &mut Channel<W>,
-) -> Result<Bundle, ReleaseError> {
+) -> Result<Released, ReleaseError> {
     let end = Instant::now() + patience;
     let key = EnclaveKey::random();
     let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, Tee::Sample)?;
     loop {
         let error = match attempt(&guest, launch.task, end, channel).await {
-            Ok(bundle) => return Ok(bundle),
+            Ok(released) => return Ok(released),
             Err(error) => error,
         };
         wait(error, end).await?;
@@ -136,26 +154,19 @@ async fn attempt<W: Write>(
     task: TaskId,
     end: Instant,
     channel: &mut Channel<W>,
-) -> Result<Bundle, ReleaseError> {
+) -> Result<Released, ReleaseError> {
     let voucher = channel.vouch(guest.key().thumbprint())?;
     let session = guest.attest(Some(&voucher), |report_data| channel.quote(report_data)).await?;
     channel.tell(&ToHost::Progress(Step::Attested))?;
-    let mut bundle = patiently(end, async || session.bundle(task).await).await?;
-    for resource in std::mem::take(&mut bundle.omitted) {
-        bundle.secrets.push(one(&session, task, resource, end).await?);
+    let fetched = patiently(end, async || session.bundle_with_digest(task).await).await?;
+    let (mut bundle, digest) = fetched;
+    for omitted in std::mem::take(&mut bundle.omitted) {
+        bundle.secrets.push(patiently(end, async || session.omitted(task, &omitted).await).await?);
     }
-    Ok(bundle)
-}
-
-/// A secret that did not fit. The signed bundle lists it; its version is not told.
-async fn one(
-    session: &Session<'_>,
-    task: TaskId,
-    resource: Resource,
-    end: Instant,
-) -> Result<BundledSecret, ReleaseError> {
-    let value = patiently(end, async || session.resource(task, resource).await).await?;
-    Ok(BundledSecret { resource, version: 0, value })
+    let result_key = Signer::random();
+    let key = result_key.address();
+    let certificate = patiently(end, async || session.certify(task, key).await).await?;
+    Ok(Released { bundle, digest, result_key, certificate })
 }
 
 async fn patiently<T>(
@@ -182,7 +193,7 @@ async fn wait(error: ReleaseError, end: Instant) -> Result<(), ReleaseError> {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::B256;
+    use sesame_domain::Resource;
 
     use super::*;
 
@@ -229,6 +240,7 @@ mod tests {
             EnclaveError::NoSession,
             EnclaveError::Transport(TransportError::TooLarge { limit: 1 }),
             EnclaveError::Bundle(sesame_protocol::bundle::BundleError::WrongNonce),
+            EnclaveError::Substituted { resource: Resource::AppSecret, version: 1 },
         ] {
             let error = sms(error);
             assert!(!error.is_retryable(), "{error}");

@@ -9,7 +9,10 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use sesame_protocol::bundle::Bundle;
+use sesame_protocol::{
+    bundle::Bundle,
+    results::{SignedResult, TaskDomain, TaskResult},
+};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -19,7 +22,7 @@ use crate::{
     channel::{Channel, Step, ToHost},
     output,
     prepare::prepare,
-    release::release,
+    release::{Released, release},
 };
 
 /// Runs the task and gives the result for the host.
@@ -30,7 +33,10 @@ pub async fn run<W: Write>(
     launch: &Launch,
     channel: &mut Channel<W>,
 ) -> Result<ToHost, LaunchError> {
-    let bundle = within(launch.deadline, release(launch, left(launch.deadline), channel)).await??;
+    let released =
+        within(launch.deadline, release(launch, left(launch.deadline), channel)).await??;
+    let Released { bundle, digest: bundle_digest, result_key, certificate } = released;
+    let tasks = TaskDomain { chain_id: bundle.chain_id, task_registry: bundle.task_registry };
     channel.tell(&ToHost::Progress(Step::Released))?;
     check_app(&launch.app, &bundle)?;
 
@@ -55,7 +61,19 @@ pub async fn run<W: Write>(
     let digest = output::digest(&output)?;
     let uri = Url::from_file_path(&output)
         .map_err(|()| LaunchError::WorkDir(io::ErrorKind::InvalidInput.into()))?;
-    Ok(ToHost::Result { digest, uri: uri.into() })
+    let result = TaskResult {
+        task: launch.task.0,
+        bundleDigest: bundle_digest,
+        resultDigest: digest,
+        resultUri: uri.into(),
+    };
+    Ok(ToHost::Result(SignedResult {
+        digest,
+        enclave_signature: tasks.sign_result(&result, &result_key),
+        uri: result.resultUri,
+        key: result_key.address(),
+        sms_signature: certificate,
+    }))
 }
 
 /// The copy that was measured must be what the app's owner registered for this task.

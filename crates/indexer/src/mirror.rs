@@ -66,6 +66,8 @@ pub(crate) enum RoundError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error("events_contradict: the events of a range contradict the mirror")]
+    Contradiction(#[source] WriteError),
     #[error("the node is at block {node}, behind the index at {ours}")]
     NodeBehind { node: u64, ours: u64 },
     #[error(transparent)]
@@ -80,13 +82,20 @@ impl RoundError {
 
     /// Whether the mirror itself is in doubt.
     const fn doubts_the_mirror(&self) -> bool {
-        matches!(self, Self::Source(SourceError::Lie(lie)) if lie.doubts_the_mirror())
+        match self {
+            Self::Source(SourceError::Lie(lie)) => lie.doubts_the_mirror(),
+            Self::Contradiction(_) => true,
+            Self::Source(_) | Self::Decode(_) | Self::NodeBehind { .. } | Self::Fatal(_) => false,
+        }
     }
 }
 
 impl From<WriteError> for RoundError {
     fn from(error: WriteError) -> Self {
-        Self::Fatal(error.into())
+        match error {
+            WriteError::Contradiction { .. } => Self::Contradiction(error),
+            error => Self::Fatal(error.into()),
+        }
     }
 }
 
@@ -288,7 +297,16 @@ impl Mirror {
                 }
                 range => range?,
             };
-            match self.append(head, &blocks).await? {
+            let appended = match self.append(head, &blocks).await {
+                Err(error @ RoundError::Contradiction(_)) => {
+                    // Either this range is wrong, or something before it: the journals know.
+                    run.doubtful = blocks.last().map(|last| last.block.number);
+                    self.prove(run, head.number).await?;
+                    return Err(error);
+                }
+                appended => appended?,
+            };
+            match appended {
                 Some(next) => head = next,
                 None if head == cursor.head => return self.part(cursor).await,
                 None => return Ok(head),

@@ -126,7 +126,13 @@ impl Freshness {
         now: Instant,
         wall: u64,
     ) -> Result<(), Unready> {
-        let head = head.ok_or(Unready::Starting)?;
+        let head = match (head, &pulse.state) {
+            (Some(head), _) => head,
+            (None, State::Failing { reason }) => {
+                return Err(Unready::Stale { seconds: None, reason: reason.clone() });
+            }
+            (None, _) => return Err(Unready::Starting),
+        };
         match &pulse.state {
             State::Starting => return Err(Unready::Starting),
             State::Backfilling { at, to } => {

@@ -126,7 +126,7 @@ impl DenialBody {
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
-            Self::TaskUnknown => "The registries know no such task, or the task declares no such resource. Check the id, and that the SMS follows the chain on which the task was bought.".to_owned(),
+            Self::TaskUnknown => "The registries know no such task. Check the id, and that the SMS follows the chain on which the task was bought.".to_owned(),
             Self::TaskNotStarted => "The task was bought but not started. Its worker must call TaskRegistry.start.".to_owned(),
             Self::TaskEnded { status } => format!("The task is {status}. Buy a new one."),
             Self::TaskExpired { deadline } => format!("The task's deadline passed at second {deadline}. Buy a new one with a later deadline."),

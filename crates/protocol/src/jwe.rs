@@ -79,6 +79,14 @@ impl EnclaveKey {
         self.public.thumbprint()
     }
 
+    /// Signs with ES256 (RFC 7518, section 3.4): r ‖ s, 64 bytes.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        let key = p256::ecdsa::SigningKey::from(&self.secret);
+        let signature: p256::ecdsa::Signature = p256::ecdsa::signature::Signer::sign(&key, message);
+        signature.to_bytes().into()
+    }
+
     /// Decrypts what was encrypted to this key.
     ///
     /// # Errors

@@ -35,6 +35,9 @@ pub enum JwkError {
     /// The key cannot do what is asked of it.
     #[error("the key is for {0}, not for ECDH-ES+A256KW")]
     WrongAlgorithm(String),
+    /// A signature is malformed, or another key's.
+    #[error("the signature is not this key's")]
+    WrongSignature,
 }
 
 /// A public key on P-256. Whoever holds one knows that the point is on the curve.
@@ -70,6 +73,19 @@ impl Jwk {
         let (x, y) = self.coordinates();
         let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         B256::new(Sha256::digest(members).into())
+    }
+
+    /// Checks an ES256 signature (r ‖ s) of this key.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed, or another key's.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), JwkError> {
+        let signature =
+            p256::ecdsa::Signature::from_slice(signature).map_err(|_| JwkError::WrongSignature)?;
+        let key = p256::ecdsa::VerifyingKey::from(&self.key);
+        p256::ecdsa::signature::Verifier::verify(&key, message, &signature)
+            .map_err(|_| JwkError::WrongSignature)
     }
 
     /// `x` and `y` in base64url.

@@ -22,6 +22,8 @@ pub mod evidence;
 
 pub mod bundle;
 
+pub mod results;
+
 pub mod denial;
 
 pub mod problem;

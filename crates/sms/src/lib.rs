@@ -5,6 +5,7 @@ mod config;
 mod enclave;
 pub mod index;
 mod owner;
+mod path;
 mod problem;
 mod public;
 mod receipt;

@@ -110,6 +110,10 @@ codes! {
     VoucherMissing = "voucher_missing", UNAUTHORIZED, "no worker vouches for the run";
     /// The worker's voucher does not count.
     VoucherRefused = "voucher_refused", UNAUTHORIZED, "the worker's voucher is refused";
+    /// The attested key did not present this result key in this session.
+    ResultKeyRefused = "result_key_refused", UNAUTHORIZED, "the result key is refused";
+    /// Nothing of the task was released by this service.
+    NotReleased = "not_released", NOT_FOUND, "nothing was released";
     /// The decision is no.
     Denied = "denied", FORBIDDEN, "the release is denied";
     /// The index has not heard from its node.

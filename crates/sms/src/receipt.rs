@@ -4,6 +4,7 @@
 //! decision was never answered.
 
 use std::{
+    collections::HashSet,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::Path,
@@ -12,10 +13,13 @@ use std::{
 
 use alloy_primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
-use sesame_domain::{EnclaveId, Facts, Resource, TaskId};
+use sesame_domain::{EnclaveId, Facts, TaskId};
 use sesame_protocol::signature::{Signature65, Signer, recover};
 use sesame_vault::{Denials, Release};
 use sesame_view::BothViews;
+
+/// What receipts of certified result keys begin with.
+const RESULT_KEY: &str = "result-key/";
 
 /// The log of receipts is broken.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +56,7 @@ pub struct Receipt {
     pub task: B256,
     /// The attested enclave.
     pub enclave: B256,
-    /// What it asked for.
+    /// What it asked for: a resource, or `result-key/{address}`.
     pub resource: String,
     /// What it was given, each with its version; empty for a denial.
     pub released: Vec<(String, u64)>,
@@ -72,7 +76,8 @@ struct Line {
 pub(crate) struct Decision<'a> {
     pub(crate) task: TaskId,
     pub(crate) enclave: EnclaveId,
-    pub(crate) resource: Resource,
+    /// The resource, or what else was decided: `result-key/{address}`.
+    pub(crate) label: &'a str,
     pub(crate) now: u64,
     pub(crate) result: &'a Result<Release, Denials>,
 }
@@ -88,6 +93,7 @@ struct Tail {
     file: File,
     sequence: u64,
     previous: B256,
+    released: HashSet<B256>,
     poisoned: bool,
 }
 
@@ -99,8 +105,13 @@ impl ReceiptLog {
         let checked = check(BufReader::new(&file), identity)?;
         file.set_len(checked.length)?;
         file.seek(SeekFrom::End(0))?;
-        let (sequence, previous) = (checked.receipts, checked.previous);
-        Ok(Self { tail: Mutex::new(Tail { file, sequence, previous, poisoned: false }) })
+        let Checked { receipts: sequence, previous, released, .. } = checked;
+        Ok(Self { tail: Mutex::new(Tail { file, sequence, previous, released, poisoned: false }) })
+    }
+
+    /// Whether anything of the task was released.
+    pub(crate) fn has_released(&self, task: TaskId) -> bool {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).released.contains(&task.0)
     }
 
     /// Records a decision; on disk when this returns.
@@ -115,6 +126,7 @@ impl ReceiptLog {
             return Err(ReceiptError::Poisoned);
         }
         let receipt = receipt(decision, facts, tail.sequence + 1, tail.previous);
+        let released = receipt.is_release().then_some(receipt.task);
         let receipt = serde_json::value::to_raw_value(&receipt).map_err(io::Error::from)?;
         let signature = identity.sign_hash(keccak256(receipt.get()));
         let mut line = serde_json::to_vec(&Line { receipt, signature }).map_err(io::Error::from)?;
@@ -123,7 +135,16 @@ impl ReceiptLog {
         line.push(b'\n');
         let written = tail.file.write_all(&line).and_then(|()| tail.file.sync_data());
         tail.poisoned = written.is_err();
-        Ok(written?)
+        written?;
+        tail.released.extend(released);
+        Ok(())
+    }
+}
+
+impl Receipt {
+    /// Whether anything of the task was handed over.
+    fn is_release(&self) -> bool {
+        self.denials.is_empty() && !self.resource.starts_with(RESULT_KEY)
     }
 }
 
@@ -152,34 +173,38 @@ fn receipt(
         confirmed: (facts.confirmed.at.number, facts.confirmed.at.hash),
         task: decision.task.0,
         enclave: decision.enclave.0,
-        resource: decision.resource.to_string(),
+        resource: decision.label.to_owned(),
         released,
         denials,
     }
 }
 
+#[derive(Default)]
 struct Checked {
     receipts: u64,
     previous: B256,
     /// Bytes of whole lines.
     length: u64,
+    /// The tasks of which something was released.
+    released: HashSet<B256>,
 }
 
 fn check(mut lines: impl BufRead, identity: Address) -> Result<Checked, ReceiptError> {
-    let mut checked = Checked { receipts: 0, previous: B256::ZERO, length: 0 };
+    let mut checked = Checked::default();
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = lines.read_until(b'\n', &mut line)?;
         let Some((b'\n', text)) = line.split_last() else { return Ok(checked) };
         let sequence = checked.receipts + 1;
-        check_line(text, sequence, checked.previous, identity)
+        let receipt = check_line(text, sequence, checked.previous, identity)
             .ok_or(ReceiptError::Broken(sequence))?;
-        checked = Checked {
-            receipts: sequence,
-            previous: keccak256(text),
-            length: checked.length + read as u64,
-        };
+        if receipt.is_release() {
+            checked.released.insert(receipt.task);
+        }
+        checked.receipts = sequence;
+        checked.previous = keccak256(text);
+        checked.length += read as u64;
     }
 }
 

@@ -14,6 +14,7 @@ use sesame_attestation::TokenKey;
 use sesame_indexer::{Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError};
 use sesame_protocol::{
     keys::KeysDocument,
+    results::TaskDomain,
     sealing::{SealingError, SealingKey},
     signature::{SignatureError, Signer},
     status::Trust,
@@ -156,9 +157,12 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         poll: config.poll,
         pulse: publisher,
     };
+    let tasks =
+        TaskDomain { chain_id: deployment.chain_id, task_registry: deployment.task_registry };
     let service = Service {
         deployment,
         domain,
+        tasks,
         identity: keys.identity,
         sealing: keys.sealing,
         token: keys.token,
@@ -197,12 +201,13 @@ impl Keys {
     }
 }
 
-const ROUTES: [&str; 16] = [
+const ROUTES: [&str; 18] = [
     "GET /healthz",
     "GET /readyz",
     "GET /v1/status",
     "GET /v1/keys",
     "GET /v1/tasks/{task}/explain",
+    "GET /v1/tasks/{task}/settlement",
     "PUT /v1/assets/{asset}/secret",
     "HEAD /v1/assets/{asset}/secret",
     "DELETE /v1/assets/{asset}/secret",
@@ -212,6 +217,7 @@ const ROUTES: [&str; 16] = [
     "POST /kbs/v0/auth",
     "POST /kbs/v0/attest",
     "GET /kbs/v0/resource/{task}/{type}/{tag}",
+    "POST /kbs/v0/result-key",
     "POST /kbs/{voucher}/v0/attest",
     "GET /kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
 ];
@@ -231,12 +237,14 @@ fn router(service: Shared) -> Router {
         .route("/v1/status", get(public::status::status))
         .route("/v1/keys", get(public::keys::keys))
         .route("/v1/tasks/{task}/explain", get(public::explain::explain))
+        .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
         .route("/v1/assets/{asset}/secret", owner)
         .route("/v1/requesters/{address}/secrets/{name}", requester)
         .route("/kbs/v0/auth", post(enclave::auth::auth))
         .route("/kbs/{voucher}/v0/auth", post(enclave::auth::auth))
         .route("/kbs/v0/attest", post(enclave::attest::attest))
         .route("/kbs/{voucher}/v0/attest", post(enclave::attest::attest_in_path))
+        .route("/kbs/v0/result-key", post(enclave::result_key::result_key))
         .route("/kbs/v0/resource/{task}/{kind}/{tag}", get(enclave::resource::resource))
         .route(
             "/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}",

@@ -8,7 +8,8 @@ use sesame_attestation::{Policy, TokenKey};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Pulse};
 use sesame_protocol::{
-    keys::KeysDocument, sealing::SealingKey, signature::Signer, status::Trust, typed::Domain,
+    keys::KeysDocument, results::TaskDomain, sealing::SealingKey, signature::Signer, status::Trust,
+    typed::Domain,
 };
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
@@ -28,6 +29,7 @@ const MIN_BLOCK: &str = "sesame-min-block";
 pub(crate) struct Service {
     pub(crate) deployment: Deployment,
     pub(crate) domain: Domain,
+    pub(crate) tasks: TaskDomain,
     pub(crate) identity: Signer,
     pub(crate) sealing: SealingKey,
     pub(crate) token: TokenKey,

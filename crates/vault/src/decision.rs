@@ -80,16 +80,16 @@ impl Release {
         &self.items
     }
 
-    /// Keeps as many of the first secrets as have `bytes` together, and names those that it lets go.
-    #[must_use = "what was let go has to be asked for one by one"]
-    pub fn fit(&mut self, bytes: u64) -> Vec<Resource> {
+    /// Splits what is released: as many of the first secrets as have `bytes` together, and the rest.
+    pub(crate) fn split(mut self, bytes: u64) -> (Vec<ReleasedItem>, Vec<ReleasedItem>) {
         let mut total = 0u64;
         let fits = |item: &&ReleasedItem| {
             total = total.saturating_add(item.size);
             total <= bytes
         };
         let kept = self.items.iter().take_while(fits).count();
-        self.items.split_off(kept).into_iter().map(|item| item.resource).collect()
+        let rest = self.items.split_off(kept);
+        (self.items, rest)
     }
 
     /// The attested key that the answer is encrypted to.

@@ -7,9 +7,10 @@ use std::{
 
 use alloy_primitives::{Address, B256};
 use sesame_domain::{Resource, SecretId};
+use sesame_protocol::bundle::Omitted;
 
 use crate::{
-    decision::{Release, Secrets, Wanted},
+    decision::{Release, ReleasedItem, Secrets, Wanted},
     error::VaultError,
     keys::file::KeyFile,
     record::{self, Home, Metadata},
@@ -189,18 +190,36 @@ impl Vault {
     /// # Errors
     /// When a record is gone since, was altered, or the store fails.
     pub fn open_release(&self, release: Release) -> Result<Vec<Opened>, VaultError> {
-        release
-            .items
-            .into_iter()
-            .map(|item| {
-                let header = self.store.header(&item.secret, item.version)?;
-                let header = header.ok_or(VaultError::Missing)?;
-                let sealed = self.store.value(&item.secret, item.version)?;
-                let sealed = sealed.ok_or(VaultError::Damaged)?;
-                let value = record::open(self.home, &item.secret, &header, &sealed, &self.key)?;
-                Ok(Opened { resource: item.resource, version: item.version, value })
-            })
-            .collect()
+        release.items.iter().map(|item| self.open_item(item)).collect()
+    }
+
+    /// Opens as many of the first secrets of a release as have `bytes` together, and gives the rest by digest only: these are
+    /// opened before, one at a time, so that never more than `bytes` or one secret is in the clear. Spends the release.
+    ///
+    /// # Errors
+    /// As [`Self::open_release`].
+    pub fn open_within(
+        &self,
+        release: Release,
+        bytes: u64,
+    ) -> Result<(Vec<Opened>, Vec<Omitted>), VaultError> {
+        let (fitting, rest) = release.split(bytes);
+        let omit = |item| {
+            let Opened { resource, version, value } = self.open_item(item)?;
+            Ok(Omitted::new(resource, version, value.expose()))
+        };
+        let omitted = rest.iter().map(omit).collect::<Result<_, VaultError>>()?;
+        let opened = fitting.iter().map(|item| self.open_item(item)).collect::<Result<_, _>>()?;
+        Ok((opened, omitted))
+    }
+
+    fn open_item(&self, item: &ReleasedItem) -> Result<Opened, VaultError> {
+        let header = self.store.header(&item.secret, item.version)?;
+        let header = header.ok_or(VaultError::Missing)?;
+        let sealed = self.store.value(&item.secret, item.version)?;
+        let sealed = sealed.ok_or(VaultError::Damaged)?;
+        let value = record::open(self.home, &item.secret, &header, &sealed, &self.key)?;
+        Ok(Opened { resource: item.resource, version: item.version, value })
     }
 }
 

@@ -214,9 +214,9 @@ impl View {
     }
 }
 
-const fn check_follows(head: Option<Block>, next: &Block) -> Result<(), WriteError> {
+fn check_follows(head: Option<Block>, next: &Block) -> Result<(), WriteError> {
     match head {
-        Some(head) if next.number != head.number + 1 => {
+        Some(head) if next.number != head.number + 1 || next.parent != head.hash => {
             Err(WriteError::NotNext { block: next.number, head: head.number })
         }
         _ => Ok(()),

@@ -7,17 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alloy::primitives::B256;
-use serde::{Deserialize, Serialize};
 use sesame_domain::TaskId;
-
-/// A result, kept until the chain has it, so that a crash in between does not run the task twice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TaskResult {
-    pub(crate) digest: B256,
-    pub(crate) uri: String,
-}
+use sesame_protocol::results::SignedResult;
 
 /// The folder of one task.
 #[derive(Debug)]
@@ -50,7 +41,7 @@ impl Folder {
     }
 
     /// The result of an earlier attempt, if it got that far.
-    pub(crate) fn result(&self) -> io::Result<Option<TaskResult>> {
+    pub(crate) fn result(&self) -> io::Result<Option<SignedResult>> {
         match fs::read(self.0.join("result.json")) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -58,7 +49,7 @@ impl Folder {
         }
     }
 
-    pub(crate) fn keep_result(&self, result: &TaskResult) -> io::Result<()> {
+    pub(crate) fn keep_result(&self, result: &SignedResult) -> io::Result<()> {
         let (new, path) = (self.0.join("result.json.new"), self.0.join("result.json"));
         fs::write(&new, serde_json::to_vec(result)?)?;
         fs::File::open(&new)?.sync_all()?;
@@ -76,6 +67,8 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::B256;
+
     use super::*;
 
     #[test]
@@ -84,7 +77,13 @@ mod tests {
         let folder = Folder::of(work_dir.path(), TaskId::default());
         assert_eq!(folder.result().unwrap(), None);
         folder.renew().unwrap();
-        let result = TaskResult { digest: B256::repeat_byte(7), uri: "file:///x".into() };
+        let result = SignedResult {
+            digest: B256::repeat_byte(7),
+            uri: "file:///x".into(),
+            key: Default::default(),
+            enclave_signature: Default::default(),
+            sms_signature: Default::default(),
+        };
         folder.keep_result(&result).unwrap();
         assert_eq!(Folder::of(work_dir.path(), TaskId::default()).result().unwrap(), Some(result));
         fs::write(folder.app(), "app").unwrap();

@@ -4,17 +4,16 @@ use std::{io, process::Stdio, time::Duration};
 
 use sesame_domain::TaskId;
 use sesame_enclave::channel::{FromHost, MAX_LINE, Step, ToHost};
-use sesame_protocol::{signature::Signer, typed::Domain, voucher::SignedVoucher};
+use sesame_protocol::{
+    results::SignedResult, signature::Signer, typed::Domain, voucher::SignedVoucher,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
 };
 use tracing::{debug, warn};
 
-use crate::{
-    Config, TaskError,
-    folder::{Folder, TaskResult},
-};
+use crate::{Config, TaskError, folder::Folder};
 
 /// The longest that a voucher is good for, in seconds.
 const VOUCHER_LIFE: u64 = 600;
@@ -31,7 +30,10 @@ pub(crate) struct Launch<'a> {
 }
 
 /// Starts the TEE, vouches for its one key, and waits for its result.
-pub(crate) async fn launch(launch: &Launch<'_>, now: fn() -> u64) -> Result<TaskResult, TaskError> {
+pub(crate) async fn launch(
+    launch: &Launch<'_>,
+    now: fn() -> u64,
+) -> Result<SignedResult, TaskError> {
     let mut child = start(launch)?;
     let limit = Duration::from_secs(launch.deadline.saturating_sub(now())) + GRACE;
     let said = tokio::time::timeout(limit, converse(launch, &mut child, now)).await;
@@ -74,7 +76,7 @@ async fn converse(
     launch: &Launch<'_>,
     child: &mut Child,
     now: fn() -> u64,
-) -> Result<TaskResult, TaskError> {
+) -> Result<SignedResult, TaskError> {
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(TaskError::Tee(io::ErrorKind::BrokenPipe.into()));
     };
@@ -98,7 +100,7 @@ async fn converse(
                 debug!(task.id = %launch.task, ?step, "task {}: {step:?}", launch.task);
                 after = Some(step);
             }
-            Ok(ToHost::Result { digest, uri }) => break Ok(TaskResult { digest, uri }),
+            Ok(ToHost::Result(result)) => break Ok(result),
             Ok(ToHost::Failed(failure)) => break Err(TaskError::Failed(failure)),
             Err(error) => {
                 warn!(task.id = %launch.task, %error, "task {}: the TEE said what it may not", launch.task);
@@ -150,7 +152,7 @@ mod tests {
     async fn with_tee(
         script: &str,
         seconds: u64,
-    ) -> (Config, Result<TaskResult, TaskError>, String) {
+    ) -> (Config, Result<SignedResult, TaskError>, String) {
         let work_dir = tempfile::tempdir().unwrap();
         let quoter = work_dir.path().join("tee");
         fs::write(&quoter, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -189,10 +191,13 @@ mod tests {
         )
     }
 
-    const RESULT: &str = r#"echo '{"result":{"digest":"0xDIGEST","uri":"file:///out"}}'"#;
+    const RESULT: &str = r#"echo '{"result":{"digest":"0xDIGEST","uri":"file:///out","key":"0xKEY","enclaveSignature":"0x0102","smsSignature":"0xSIGNATURE"}}'"#;
 
     fn result() -> String {
-        RESULT.replace("DIGEST", &"0a".repeat(32))
+        RESULT
+            .replace("DIGEST", &"0a".repeat(32))
+            .replace("KEY", &"0b".repeat(20))
+            .replace("SIGNATURE", &"0c".repeat(65))
     }
 
     #[tokio::test]
@@ -201,7 +206,13 @@ mod tests {
             [&vouch_for("08"), "echo '{\"progress\":\"attested\"}'", &vouch_for("08"), &result()]
                 .join("\n");
         let (config, result, log) = with_tee(&script, 20).await;
-        let expected = TaskResult { digest: B256::repeat_byte(0x0a), uri: "file:///out".into() };
+        let expected = SignedResult {
+            digest: B256::repeat_byte(0x0a),
+            uri: "file:///out".into(),
+            key: Address::repeat_byte(0x0b),
+            enclave_signature: vec![1, 2].into(),
+            sms_signature: [0x0c; 65].into(),
+        };
         assert_eq!(result.unwrap(), expected);
         let said: Vec<FromHost> =
             log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

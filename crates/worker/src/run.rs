@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use sesame_chain::{ChainError, Contracts, PurchasedTask};
+use sesame_chain::{ChainError, Contracts, PurchasedTask, Report};
 use sesame_domain::{TaskId, TaskStatus};
 use sesame_enclave::content;
+use sesame_protocol::results::SignedResult;
 use tracing::{debug, info};
 
 use crate::{
     Config, TaskError,
-    folder::{Folder, TaskResult},
+    folder::Folder,
     launch::{Launch, launch},
 };
 
@@ -85,7 +86,7 @@ async fn produce(
     purchase: &PurchasedTask,
     status: TaskStatus,
     folder: &Folder,
-) -> Result<TaskResult, TaskError> {
+) -> Result<SignedResult, TaskError> {
     let (task, order) = (purchase.id, &purchase.order);
     folder.renew().map_err(TaskError::Folder)?;
     let http = content::http().map_err(TaskError::App)?;
@@ -133,10 +134,10 @@ async fn report(
     contracts: &Contracts,
     task: TaskId,
     deadline: u64,
-    result: &TaskResult,
+    result: &SignedResult,
 ) -> Result<(), TaskError> {
     loop {
-        let Err(error) = contracts.complete(task, result.digest, &result.uri).await else {
+        let Err(error) = contracts.complete(task, report_of(result)).await else {
             return Ok(());
         };
         if matches!(contracts.task_status(task).await, Ok(Some(TaskStatus::Completed))) {
@@ -148,6 +149,16 @@ async fn report(
         }
         debug!(task.id = %task, %error, "task {task}: the chain does not take the result yet");
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn report_of(result: &SignedResult) -> Report {
+    Report {
+        digest: result.digest,
+        uri: result.uri.clone(),
+        key: result.key,
+        enclave_signature: result.enclave_signature.clone(),
+        sms_signature: result.sms_signature.to_vec().into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
+use sesame_domain::Resource;
 use sesame_protocol::{bundle::BundleError, denial::DenialBody, jwe::JweError, rcar::ErrorBody};
 
 use crate::{TransportError, http::Answer};
@@ -65,6 +66,14 @@ pub enum EnclaveError {
     /// The bundle is not the trusted SMS's for this run.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// The value is not the one that the signed bundle lists: the secret was replaced since, or somebody put their own there.
+    #[error("the value given for {resource} is not version {version}, which the bundle lists")]
+    Substituted {
+        /// Which resource of the task.
+        resource: Resource,
+        /// The version that was expected.
+        version: u64,
+    },
 }
 
 impl EnclaveError {
@@ -85,7 +94,8 @@ impl EnclaveError {
             | Self::NoEvidence(_)
             | Self::Transport(_)
             | Self::Jwe(_)
-            | Self::Bundle(_) => false,
+            | Self::Bundle(_)
+            | Self::Substituted { .. } => false,
         }
     }
 

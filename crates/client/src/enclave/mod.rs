@@ -7,15 +7,17 @@ mod error;
 
 use std::fmt;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use reqwest::{RequestBuilder, header::SET_COOKIE};
 use serde_json::Value;
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::{
-    bundle::{self, Bundle, MAX_BUNDLE_SECRETS},
+    bundle::{self, Bundle, BundledSecret, MAX_BUNDLE_SECRETS, Omitted},
     jwe::EnclaveKey,
     owner::MAX_SECRET_BYTES,
     rcar::{self, Challenge, Response, SESSION_COOKIE, Tee, TokenResponse},
+    results::{ResultKeyCertificate, ResultKeyRequest},
+    signature::Signature65,
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
 use zeroize::Zeroizing;
@@ -115,8 +117,9 @@ impl fmt::Debug for Session<'_> {
 impl Session<'_> {
     /// One resource of a task. For [`Resource::Bundle`] these are the signed bundle's bytes: use [`Self::bundle`].
     ///
-    /// A resource fetched alone is bound to the enclave's key by encryption, not signed: who pretends to be the SMS can
-    /// answer with a value of their own. Fetch alone only what a verified bundle lists as omitted.
+    /// This does not prove who answers. A resource is encrypted to the enclave's key, which is public, and signed by nobody:
+    /// the host, or whoever else pretends to be the SMS, can answer with a value of their own. What a verified bundle lists
+    /// as omitted is fetched by [`Self::omitted`], which checks it.
     ///
     /// # Errors
     ///
@@ -138,15 +141,58 @@ impl Session<'_> {
         Ok(self.guest.key.decrypt(&jwe)?)
     }
 
-    /// The task's bundle, signed by the trusted SMS for this task, key and attestation.
+    /// The task's bundle, signed by the trusted SMS for this task, key and attestation, with the digest that a signed result
+    /// names.
     ///
     /// # Errors
     ///
     /// As [`Self::resource`], or if the bundle is anybody else's or for anything else.
-    pub async fn bundle(&self, task: TaskId) -> Result<Bundle, EnclaveError> {
+    pub async fn bundle_with_digest(&self, task: TaskId) -> Result<(Bundle, B256), EnclaveError> {
         let bytes = self.resource(task, Resource::Bundle).await?;
-        let nonce = rcar::nonce_digest(&self.nonce);
-        Ok(bundle::open(&bytes, self.guest.sms, task, self.guest.key.thumbprint(), nonce)?)
+        let (nonce, key) = (rcar::nonce_digest(&self.nonce), self.guest.key.thumbprint());
+        Ok(bundle::open_with_digest(&bytes, self.guest.sms, task, key, nonce)?)
+    }
+
+    /// The task's bundle alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::bundle_with_digest`].
+    pub async fn bundle(&self, task: TaskId) -> Result<Bundle, EnclaveError> {
+        self.bundle_with_digest(task).await.map(|(bundle, _)| bundle)
+    }
+
+    /// Has the SMS certify the key that the task's result will be signed with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resource`].
+    pub async fn certify(&self, task: TaskId, key: Address) -> Result<Signature65, EnclaveError> {
+        let request = ResultKeyRequest::sign(task, key, &self.nonce, &self.guest.key);
+        let url = self.guest.http.url("kbs/v0/result-key")?;
+        let post = self.guest.http.client().post(url).header("cookie", self.cookie.header());
+        let certificate: ResultKeyCertificate =
+            fetch(post.json(&request), MAX_DOCUMENT).await?.json()?;
+        Ok(certificate.signature)
+    }
+
+    /// A secret that did not fit into the task's verified bundle: the value that the bundle means, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resource`], or [`EnclaveError::Substituted`].
+    pub async fn omitted(
+        &self,
+        task: TaskId,
+        omitted: &Omitted,
+    ) -> Result<BundledSecret, EnclaveError> {
+        let &Omitted { resource, version, .. } = omitted;
+        let value = self.resource(task, resource).await?;
+        if omitted.is(&value) {
+            Ok(BundledSecret { resource, version, value })
+        } else {
+            Err(EnclaveError::Substituted { resource, version })
+        }
     }
 }
 

@@ -174,6 +174,40 @@ async fn the_largest_secret_fits() {
     assert_eq!(value.len(), MAX_SECRET_BYTES);
 }
 
+/// Whoever knows the enclave's key can answer: only the digest in the signed bundle tells whose value it is.
+#[tokio::test]
+async fn a_substituted_secret_is_refused() {
+    const VERSION: u64 = 3;
+    let listed = Omitted::new(Resource::RequesterSecret(4), VERSION, b"correct horse");
+    let fetch = async |resources| {
+        let server = sms(Signer::random(), resources);
+        let (guest, voucher) = guest(&server, Address::ZERO);
+        guest.attest(Some(&voucher), quote).await?.omitted(TASK, &listed).await
+    };
+    let secret = fetch(|key, _| jwe(key, b"correct horse")).await.unwrap();
+    assert_eq!((secret.resource, secret.version), (Resource::RequesterSecret(4), VERSION));
+    assert_eq!(secret.value.as_slice(), b"correct horse");
+    let answers: [Resources; 3] = [
+        |key, _| jwe(key, b"the host's own"),
+        |key, _| jwe(key, b""),
+        |key, _| jwe(key, b"correct horse\n"),
+    ];
+    for resources in answers {
+        let refused = fetch(resources).await.unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                EnclaveError::Substituted {
+                    resource: Resource::RequesterSecret(4),
+                    version: VERSION
+                }
+            ),
+            "{refused:?}"
+        );
+        assert!(!refused.passes_with_time());
+    }
+}
+
 #[tokio::test]
 async fn an_sms_without_session_or_with_another_hash_is_refused() {
     let server = Server::start(|_| Reply::json(200, r#"{"nonce":"x","extra-params":{}}"#));

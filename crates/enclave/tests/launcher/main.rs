@@ -21,15 +21,16 @@ use sesame_enclave::{
     simulated::load_or_create,
 };
 use sesame_protocol::{
-    bundle::{Bundle, BundledSecret},
+    bundle::{Bundle, BundledSecret, Omitted},
     denial::DenialBody,
-    signature::Signer,
+    results::TaskResult,
+    signature::{Signer, recover},
     voucher::SignedVoucher,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use sms::{DOMAIN, Script, TASK};
+use sms::{DOMAIN, Script, TASK, TASKS};
 
 const PLAIN: &str = "name,age\nada,36\n";
 
@@ -60,10 +61,11 @@ impl World {
             value: value.to_vec().into(),
         };
         let key = owner.to_string();
+        let nine = vec![b'9'; sesame_protocol::owner::MAX_SECRET_BYTES];
         let bundle = Bundle {
             task: TASK,
             chain_id: DOMAIN.chain_id,
-            task_registry: Address::ZERO,
+            task_registry: TASKS.task_registry,
             sms: trusted,
             requester: Address::ZERO,
             order: Order {
@@ -87,12 +89,12 @@ impl World {
                 secret(Resource::RequesterSecret(7), b"se\0ven"),
                 secret(Resource::ProtectedData(1), key.expose_secret().as_bytes()),
             ],
-            omitted: vec![Resource::RequesterSecret(9)],
+            omitted: vec![Omitted::new(Resource::RequesterSecret(9), 1, &nine)],
             head: BlockRef::default(),
             confirmed: BlockRef::default(),
         };
         let root = load_or_create(&folder.path().join("root")).unwrap().address();
-        let alone = vec![(Resource::RequesterSecret(9), vec![b'9'; 200_000])];
+        let alone = vec![(Resource::RequesterSecret(9), nine)];
         let script = Script { identity, bundle, refusals: Vec::new(), alone, root };
         fs::create_dir(folder.path().join("work")).unwrap();
         Self { folder, script, trusted, app: app_file }
@@ -125,7 +127,7 @@ impl World {
         let last = loop {
             match run.next() {
                 ToHost::Progress(_) => {}
-                other @ (ToHost::Vouch { .. } | ToHost::Result { .. } | ToHost::Failed(_)) => {
+                other @ (ToHost::Vouch { .. } | ToHost::Result(_) | ToHost::Failed(_)) => {
                     break other;
                 }
             }
@@ -176,7 +178,7 @@ impl Run {
                     let line = serde_json::to_string(&FromHost::Voucher(voucher)).unwrap();
                     writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
                 }
-                other @ (ToHost::Progress(_) | ToHost::Result { .. } | ToHost::Failed(_)) => {
+                other @ (ToHost::Progress(_) | ToHost::Result(_) | ToHost::Failed(_)) => {
                     return other;
                 }
             }
@@ -215,17 +217,28 @@ fn an_app_sees_what_the_bundle_says_and_nothing_else() {
     let (folder, last, code) = World::new(LOOK).run();
     let work = folder.path().join("work");
     let said = fs::read_to_string(work.join("stderr.txt")).unwrap_or_default();
-    let ToHost::Result { digest, uri } = last else { panic!("{last:?} {said}") };
+    let ToHost::Result(result) = last else { panic!("{last:?} {said}") };
+    let (digest, uri) = (result.digest, result.uri.clone());
     assert_eq!(code, Some(0));
     let out = work.join("out");
     let file = |name: &str| fs::read_to_string(out.join(name)).unwrap();
     assert_eq!(digest, output::digest(&out).unwrap());
     assert_eq!(uri, url::Url::from_file_path(out.canonicalize().unwrap()).unwrap().to_string());
 
+    let (bundle, signature) = result.enclave_signature.split_first_chunk::<32>().unwrap();
+    let signed = TaskResult {
+        task: TASK.0,
+        bundleDigest: B256::from(*bundle),
+        resultDigest: digest,
+        resultUri: uri,
+    };
+    let signer = recover(TASKS.signing_hash(&signed), signature.try_into().unwrap()).unwrap();
+    assert_eq!(signer, result.key, "the result is signed by the key that the SMS certified");
+
     assert_eq!(file("arguments"), "one\ntwo\nthree\n");
     assert_eq!(file("data"), PLAIN);
     assert_eq!(file("seven"), "se\0ven");
-    assert_eq!(file("nine"), "9".repeat(200_000));
+    assert_eq!(file("nine"), "9".repeat(sesame_protocol::owner::MAX_SECRET_BYTES));
     assert_eq!(file("core"), "0\n");
     assert_eq!(fs::read_to_string(work.join("stdout.txt")).unwrap(), "said\n");
 
@@ -271,7 +284,7 @@ fn what_passes_with_time_is_waited_for() {
     let early = DenialBody::NotYetConfirmed { block: 9, confirmed: 8 };
     world.script.refusals =
         vec![vec![DenialBody::TaskNotStarted], vec![early.clone()], vec![], vec![early]];
-    assert!(matches!(world.run().1, ToHost::Result { .. }));
+    assert!(matches!(world.run().1, ToHost::Result(_)));
 }
 
 #[test]
@@ -307,6 +320,19 @@ fn another_sms_than_the_measured_one_is_not_believed() {
     let mut world = World::new(LOOK);
     world.trusted = Address::repeat_byte(9);
     assert_eq!(world.fail().code, "bundle_refused");
+}
+
+/// An answer that holds one secret is signed by nobody: the host could give the app a value of its own.
+#[test]
+fn a_secret_other_than_the_bundle_lists_is_not_believed() {
+    let mut world = World::new(LOOK);
+    let bundle = &mut world.script.bundle;
+    let key = bundle.secrets.pop().unwrap();
+    bundle.omitted.push(Omitted::new(key.resource, key.version, &key.value));
+    let own = Identity::generate().to_string().expose_secret().as_bytes().to_vec();
+    world.script.alone.push((key.resource, own));
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("substituted", false));
 }
 
 #[test]

@@ -18,11 +18,14 @@ use sesame_protocol::{
     jwe::encrypt,
     jwk::Jwk,
     rcar::{self, Attestation, ErrorBody},
+    results::{ResultKeyCertificate, ResultKeyRequest, TaskDomain},
     signature::Signer,
     typed::Domain,
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
 
+pub(crate) const TASKS: TaskDomain =
+    TaskDomain { chain_id: 31337, task_registry: Address::repeat_byte(0x44) };
 pub(crate) const DOMAIN: Domain =
     Domain { chain_id: 31337, asset_registry: Address::repeat_byte(0x11) };
 pub(crate) const TASK: TaskId = TaskId(B256::repeat_byte(0x22));
@@ -102,6 +105,12 @@ fn answer(
             }
             None => error(401, &ErrorBody::new("attestation_refused", "no")),
         },
+        "/kbs/v0/result-key" => {
+            let request: ResultKeyRequest = serde_json::from_slice(body).unwrap();
+            request.verify(NONCE, state.key.as_ref().unwrap()).unwrap();
+            let signature = TASKS.certify(TaskId(request.task), request.key, &script.identity);
+            (200, serde_json::to_string(&ResultKeyCertificate { signature }).unwrap())
+        }
         _ => {
             let Some(key) = &state.key else {
                 return error(401, &ErrorBody::new("no_session", "attest first"));

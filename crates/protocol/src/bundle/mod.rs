@@ -9,6 +9,7 @@ use std::fmt;
 
 use alloy_primitives::{Address, B256, keccak256};
 use sesame_domain::{AssetSnapshot, BlockRef, Order, ParseIdError, Resource, TaskId};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -41,8 +42,8 @@ pub struct Bundle {
     pub data: Vec<AssetSnapshot>,
     /// The secrets, each with the resource that it is.
     pub secrets: Vec<BundledSecret>,
-    /// The resources that did not fit, to be fetched one by one.
-    pub omitted: Vec<Resource>,
+    /// The secrets that did not fit, to be fetched one by one and checked.
+    pub omitted: Vec<Omitted>,
     /// The newest block that the release rests on.
     pub head: BlockRef,
     /// The confirmed block that it rests on.
@@ -68,6 +69,46 @@ impl fmt::Debug for BundledSecret {
             .field("bytes", &self.value.len())
             .finish_non_exhaustive()
     }
+}
+
+/// A secret that did not fit, and what its value must be: an answer that holds one secret is signed by nobody.
+///
+/// Its debug form hides the digest, from which a value of few possibilities could be guessed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Omitted {
+    /// Which resource of the task it is; never [`Resource::Bundle`].
+    pub resource: Resource,
+    /// The version of the secret.
+    pub version: u64,
+    /// SHA-256 of the value.
+    pub digest: B256,
+}
+
+impl Omitted {
+    /// Leaves a value out of a bundle.
+    #[must_use]
+    pub fn new(resource: Resource, version: u64, value: &[u8]) -> Self {
+        Self { resource, version, digest: digest(value) }
+    }
+
+    /// Whether this is the value that was left out.
+    #[must_use]
+    pub fn is(&self, value: &[u8]) -> bool {
+        digest(value).ct_eq(self.digest.as_slice()).into()
+    }
+}
+
+impl fmt::Debug for Omitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Omitted")
+            .field("resource", &self.resource)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn digest(value: &[u8]) -> B256 {
+    B256::new(Sha256::digest(value).into())
 }
 
 /// A bundle cannot be made, or is refused.
@@ -167,6 +208,21 @@ pub fn open(
     enclave_key: B256,
     nonce: B256,
 ) -> Result<Bundle, BundleError> {
+    open_with_digest(bytes, sms, task, enclave_key, nonce).map(|(bundle, _)| bundle)
+}
+
+/// The same, with the Keccak-256 of what was signed: what a signed result names. It is salted and safe to publish.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_with_digest(
+    bytes: &[u8],
+    sms: Address,
+    task: TaskId,
+    enclave_key: B256,
+    nonce: B256,
+) -> Result<(Bundle, B256), BundleError> {
     let envelope: wire::Envelope = wire::read(bytes)?;
     if envelope.task != task.0 {
         return Err(BundleError::WrongTask { expected: task, got: TaskId(envelope.task) });
@@ -187,7 +243,7 @@ pub fn open(
     let bundle = Bundle::try_from(wire::read::<wire::Payload>(&envelope.payload.0)?)?;
     match contradiction(&bundle, &domain, task, sms) {
         Some(what) => Err(BundleError::Contradiction(what)),
-        None => Ok(bundle),
+        None => Ok((bundle, keccak256(&envelope.payload.0))),
     }
 }
 
@@ -197,7 +253,8 @@ fn contradiction(
     task: TaskId,
     sms: Address,
 ) -> Option<&'static str> {
-    let bundled = |secret: &BundledSecret| secret.resource == Resource::Bundle;
+    let secrets = bundle.secrets.iter().map(|secret| secret.resource);
+    let mut resources = secrets.chain(bundle.omitted.iter().map(|omitted| omitted.resource));
     if bundle.task != task {
         return Some("the payload is about another task");
     }
@@ -210,7 +267,7 @@ fn contradiction(
     if bundle.data.len() != bundle.order.data.len() {
         return Some("the snapshots do not fit the order's data");
     }
-    if bundle.secrets.iter().any(bundled) {
+    if resources.any(|resource| resource == Resource::Bundle) {
         return Some("a bundle is among its own secrets");
     }
     None
@@ -234,7 +291,8 @@ fn signing_hash(
 /// Room for the payload in one allocation: a buffer that grows leaves copies of the secrets behind.
 fn bundle_room(bundle: &Bundle, secrets: usize) -> usize {
     let uris: usize = bundle.data.iter().map(|data| data.uri.len()).sum();
-    secrets + uris + bundle.app.uri.len() + bundle.order.params.len() + 64 * 1024
+    let omitted = bundle.omitted.len() * 128;
+    secrets + uris + omitted + bundle.app.uri.len() + bundle.order.params.len() + 64 * 1024
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn bundle(sms: Address) -> Bundle {
             secret(Resource::AppSecret, b"\0app\xff"),
             secret(Resource::RequesterSecret(4), b"correct horse"),
         ],
-        omitted: vec![Resource::ProtectedData(1)],
+        omitted: vec![Omitted::new(Resource::ProtectedData(1), 2, b"left out")],
         head: BlockRef { number: 10, hash: B256::repeat_byte(0x99) },
         confirmed: BlockRef { number: 8, hash: B256::repeat_byte(0xaa) },
     }
@@ -130,7 +130,7 @@ fn cut_and_lengthened_bundles_are_refused() {
 fn contradictions_are_refused_even_if_signed() {
     let identity = Signer::random();
     let sms = identity.address();
-    let alter: [fn(&mut Bundle); 6] = [
+    let alter: [fn(&mut Bundle); 7] = [
         |bundle| bundle.chain_id += 1,
         |bundle| bundle.sms = Address::ZERO,
         |bundle| bundle.order.sms = Address::ZERO,
@@ -141,6 +141,7 @@ fn contradictions_are_refused_even_if_signed() {
                 secret.resource = Resource::Bundle;
             }
         },
+        |bundle| bundle.omitted.push(Omitted::new(Resource::Bundle, 1, b"")),
     ];
     for alter in alter {
         let mut altered = bundle(sms);
@@ -165,8 +166,24 @@ fn more_than_64_mebibytes_of_secrets_do_not_fit() {
     assert!(matches!(refused, BundleError::TooLarge(_)), "{refused}");
 }
 
+/// The empty value and `abc` as FIPS 180-2 has them.
+#[test]
+fn an_omitted_secret_is_known_by_its_sha_256() {
+    for (value, digest) in [
+        ("", "0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("abc", "0xba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+    ] {
+        let omitted = Omitted::new(Resource::AppSecret, 1, value.as_bytes());
+        assert_eq!(omitted.digest.to_string(), digest);
+        assert!(omitted.is(value.as_bytes()));
+        assert!(!omitted.is(format!("{value}\0").as_bytes()));
+    }
+}
+
 #[test]
 fn the_debug_form_hides_values() {
     let shown = format!("{:?}", bundle(Address::ZERO));
     assert!(shown.contains("bytes: 13") && !shown.contains("correct"), "{shown}");
+    let digest = digest(b"left out").to_string();
+    assert!(!shown.contains(&digest), "{shown}");
 }

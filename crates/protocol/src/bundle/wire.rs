@@ -10,8 +10,8 @@ use serde::{
 use sesame_domain::{AssetId, AssetSnapshot, EnclaveId, Grant, Order, ParseIdError, TaskId};
 use zeroize::Zeroizing;
 
-use super::{Bundle, BundleError, BundledSecret};
-use crate::{signature::Signature65, status::BlockRefBody};
+use super::{Bundle, BundleError, BundledSecret, Omitted};
+use crate::{random, signature::Signature65, status::BlockRefBody};
 
 /// Writes a document into a buffer that has room for it.
 pub(super) fn write<T: Serialize>(document: &T, room: usize) -> Zeroizing<Vec<u8>> {
@@ -39,6 +39,8 @@ pub(super) struct Envelope {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Payload {
+    /// Random: the payload's digest becomes public with the result, and must not let anybody guess a short secret.
+    salt: Blob,
     task: B256,
     chain_id: u64,
     task_registry: Address,
@@ -48,7 +50,7 @@ pub(super) struct Payload {
     app: SnapshotBody,
     data: Vec<SnapshotBody>,
     secrets: Vec<SecretBody>,
-    omitted: Vec<String>,
+    omitted: Vec<OmittedBody>,
     head: BlockRefBody,
     confirmed: BlockRefBody,
 }
@@ -91,6 +93,13 @@ struct SecretBody {
     value: Blob,
 }
 
+#[derive(Serialize, Deserialize)]
+struct OmittedBody {
+    resource: String,
+    version: u64,
+    digest: B256,
+}
+
 /// A CBOR byte string whose memory is erased.
 pub(super) struct Blob(pub(super) Zeroizing<Vec<u8>>);
 
@@ -127,6 +136,7 @@ impl<'de> Deserialize<'de> for Blob {
 impl From<&Bundle> for Payload {
     fn from(bundle: &Bundle) -> Self {
         Self {
+            salt: Blob(Zeroizing::new(random::bytes::<32>().to_vec())),
             task: bundle.task.0,
             chain_id: bundle.chain_id,
             task_registry: bundle.task_registry,
@@ -136,7 +146,7 @@ impl From<&Bundle> for Payload {
             app: SnapshotBody::from(&bundle.app),
             data: bundle.data.iter().map(SnapshotBody::from).collect(),
             secrets: bundle.secrets.iter().map(SecretBody::from).collect(),
-            omitted: bundle.omitted.iter().map(ToString::to_string).collect(),
+            omitted: bundle.omitted.iter().map(OmittedBody::from).collect(),
             head: bundle.head.into(),
             confirmed: bundle.confirmed.into(),
         }
@@ -163,8 +173,8 @@ impl TryFrom<Payload> for Bundle {
                 .collect::<Result<_, _>>()?,
             omitted: payload
                 .omitted
-                .iter()
-                .map(|resource| resource.parse())
+                .into_iter()
+                .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
             head: payload.head.into(),
             confirmed: payload.confirmed.into(),
@@ -256,6 +266,28 @@ impl TryFrom<SecretBody> for BundledSecret {
             resource: secret.resource.parse()?,
             version: secret.version,
             value: secret.value.0,
+        })
+    }
+}
+
+impl From<&Omitted> for OmittedBody {
+    fn from(omitted: &Omitted) -> Self {
+        Self {
+            resource: omitted.resource.to_string(),
+            version: omitted.version,
+            digest: omitted.digest,
+        }
+    }
+}
+
+impl TryFrom<OmittedBody> for Omitted {
+    type Error = ParseIdError;
+
+    fn try_from(omitted: OmittedBody) -> Result<Self, ParseIdError> {
+        Ok(Self {
+            resource: omitted.resource.parse()?,
+            version: omitted.version,
+            digest: omitted.digest,
         })
     }
 }

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{State, rejection::BytesRejection},
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
 use sesame_attestation::{AttestedSession, Evidence, WorkerProof, verify};
@@ -16,6 +16,7 @@ use sesame_protocol::{
 use super::{json, session_token, set_cookie};
 use crate::{
     clock,
+    path::Path,
     problem::{ApiError, Code, KbsError},
     service::{Service, Shared, blocking, header as one_header},
 };

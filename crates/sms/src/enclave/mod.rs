@@ -3,6 +3,7 @@
 pub(crate) mod attest;
 pub(crate) mod auth;
 pub(crate) mod resource;
+pub(crate) mod result_key;
 
 use axum::{
     body::Bytes,

@@ -3,15 +3,11 @@
 //! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], a durable receipt, and only then the vault
 //! opens. The answer is encrypted to the attested key.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::HeaderMap,
-};
+use axum::{Json, extract::State, http::HeaderMap};
 use sesame_attestation::AttestedSession;
 use sesame_domain::{Facts, Resource, TaskId};
 use sesame_protocol::{
-    bundle::{self, Bundle, BundledSecret, MAX_BUNDLE_SECRETS},
+    bundle::{self, Bundle, BundledSecret, MAX_BUNDLE_SECRETS, Omitted},
     denial::DenialBody,
     jwe,
     rcar::{Response, nonce_digest},
@@ -22,6 +18,7 @@ use zeroize::Zeroizing;
 use super::session_token;
 use crate::{
     clock,
+    path::Path,
     problem::{ApiError, Code, KbsError},
     receipt::Decision,
     service::{Service, Shared, blocking, min_block},
@@ -68,6 +65,20 @@ fn release(
     resource: Resource,
     least: Option<u64>,
 ) -> Result<Response, ApiError> {
+    let (release, facts) = decide(service, session, task, resource, &resource.to_string(), least)?;
+    hand_over(service, session, task, resource, release, &facts)
+}
+
+/// Decides, and records the decision under `label` before anything comes of it. The facts are the head's, at block `least` or
+/// later.
+pub(super) fn decide(
+    service: &Service,
+    session: &AttestedSession,
+    task: TaskId,
+    resource: Resource,
+    label: &str,
+    least: Option<u64>,
+) -> Result<(Release, Facts), ApiError> {
     let snapshot = service.fresh_since(least)?;
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
     let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
@@ -82,15 +93,15 @@ fn release(
     );
     if facts.head.task.is_some() {
         let (enclave, now) = (session.enclave.id(), asked.now);
-        let decided = Decision { task, enclave, resource, now, result: &decision };
+        let decided = Decision { task, enclave, label, now, result: &decision };
         service.receipts.append(&decided, &facts, &service.identity)?;
     }
     match decision {
-        Ok(release) => hand_over(service, session, task, resource, release, &facts.head),
+        Ok(release) => Ok((release, facts.head)),
         Err(denials) => {
             let denials: Vec<_> = denials.reasons().iter().map(DenialBody::from).collect();
-            let codes: Vec<_> = denials.iter().map(DenialBody::detail).collect();
-            tracing::info!(task.id = %task, %resource, ?codes, "denied {resource} of {task}");
+            let reasons: Vec<_> = denials.iter().map(DenialBody::detail).collect();
+            tracing::info!(task.id = %task, ?reasons, "denied {label} of {task}");
             Err(ApiError::denied(denials))
         }
     }
@@ -101,14 +112,13 @@ fn hand_over(
     session: &AttestedSession,
     task: TaskId,
     resource: Resource,
-    mut release: Release,
+    release: Release,
     facts: &Facts,
 ) -> Result<Response, ApiError> {
     let key = release.key().clone();
     let content = if resource == Resource::Bundle {
-        let omitted = release.fit(MAX_BUNDLE_SECRETS as u64);
         let (head, confirmed) = (release.head(), release.confirmed());
-        let opened = service.vault.open_release(release)?;
+        let (opened, omitted) = service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64)?;
         let bundle = bundle(service, task, facts, opened, omitted).map(|bundle| Bundle {
             head,
             confirmed,
@@ -131,7 +141,7 @@ fn bundle(
     id: TaskId,
     facts: &Facts,
     opened: Vec<Opened>,
-    omitted: Vec<Resource>,
+    omitted: Vec<Omitted>,
 ) -> Result<Bundle, ApiError> {
     let task = facts
         .task

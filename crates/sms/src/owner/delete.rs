@@ -1,7 +1,7 @@
 //! `DELETE`: every version goes; a tombstone keeps the numbering.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -14,6 +14,7 @@ use super::{
     tombstone, with_metadata,
 };
 use crate::{
+    path::Path,
     problem::ApiError,
     service::{Shared, blocking},
 };

@@ -1,7 +1,7 @@
 //! `HEAD`: what the vault knows of a secret, never its value.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -13,6 +13,7 @@ use super::{
     requester_secret, tombstone, with_metadata,
 };
 use crate::{
+    path::Path,
     problem::{ApiError, Code},
     service::{Shared, blocking},
 };

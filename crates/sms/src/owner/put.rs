@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{Path, State},
+    extract::State,
     http::{
         HeaderMap, StatusCode,
         header::{CONTENT_LENGTH, CONTENT_TYPE},
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock,
+    path::Path,
     problem::{ApiError, Code},
     service::{Service, Shared, blocking},
 };

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::HeaderMap,
 };
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use sesame_view::Snapshot;
 
 use crate::{
     clock,
+    path::Path,
     problem::{ApiError, Code},
     service::{Shared, blocking, min_block},
 };

@@ -3,4 +3,5 @@
 pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod keys;
+pub(crate) mod settlement;
 pub(crate) mod status;

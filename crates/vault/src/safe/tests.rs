@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use alloy_primitives::keccak256;
 use sesame_domain::SecretName;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
@@ -144,17 +145,24 @@ fn any_bytes_of_any_size_come_back() {
     }
 }
 
-#[test]
-fn a_bundle_opens_every_secret_under_its_own_resource() {
+/// A bundle of five secrets: `app`, `first`, `fifth`, and one byte each for two protected data.
+fn five_secrets() -> Scratch {
     let scratch = Scratch::new();
     scratch.push(&app(), 1, b"app").unwrap();
-    scratch.push(&requester_secret("a"), 1, b"first").unwrap();
+    scratch.push(&requester_secret("a"), 1, b"older").unwrap();
+    scratch.push(&requester_secret("a"), 2, b"first").unwrap();
     scratch.push(&requester_secret("ab"), 1, b"fifth").unwrap();
     for byte in [2, 3] {
         let content_digest = content_of(byte);
         let metadata = Metadata { content_digest, ..metadata(owner_of(byte), EPOCH, 1) };
         scratch.push_as(&asset_secret(byte), metadata, &[byte]).unwrap();
     }
+    scratch
+}
+
+#[test]
+fn a_bundle_opens_every_secret_under_its_own_resource() {
+    let scratch = five_secrets();
     let opened = scratch.vault().open_release(scratch.release(Resource::Bundle).unwrap()).unwrap();
     let opened: Vec<_> = opened.iter().map(|one| (one.resource, one.value.expose())).collect();
     let expected: [(_, &[u8]); 5] = [
@@ -165,6 +173,47 @@ fn a_bundle_opens_every_secret_under_its_own_resource() {
         (Resource::ProtectedData(2), &[3]),
     ];
     assert_eq!(opened, expected);
+}
+
+#[test]
+fn what_does_not_fit_is_known_by_its_digest() {
+    let scratch = five_secrets();
+    let all: [(_, _, &[u8]); 5] = [
+        (Resource::AppSecret, 1, b"app"),
+        (Resource::RequesterSecret(1), 2, b"first"),
+        (Resource::RequesterSecret(5), 1, b"fifth"),
+        (Resource::ProtectedData(1), 1, &[2]),
+        (Resource::ProtectedData(2), 1, &[3]),
+    ];
+    for (bytes, fitting) in
+        [(0, 0), (2, 0), (3, 1), (7, 1), (8, 2), (12, 2), (13, 3), (14, 4), (15, 5), (u64::MAX, 5)]
+    {
+        let release = scratch.release(Resource::Bundle).unwrap();
+        let (opened, omitted) = scratch.vault().open_within(release, bytes).unwrap();
+        let opened: Vec<_> =
+            opened.iter().map(|one| (one.resource, one.version, one.value.expose())).collect();
+        assert_eq!(opened, all[..fitting], "{bytes} bytes");
+        let expected = all[fitting..].iter().map(|(of, version, value)| {
+            let digest = B256::new(Sha256::digest(value).into());
+            Omitted { resource: *of, version: *version, digest }
+        });
+        assert_eq!(omitted, expected.collect::<Vec<_>>(), "{bytes} bytes");
+    }
+}
+
+#[test]
+fn what_does_not_fit_and_is_gone_or_altered_refuses_the_whole() {
+    let scratch = five_secrets();
+    let store = &scratch.vault().store;
+    let key = asset_secret(3);
+    let header = store.header(&key, 1).unwrap().unwrap();
+    let release = scratch.release(Resource::Bundle).unwrap();
+    store.put(&key, 1, Some((&header, &[0; 29])), &[]).unwrap();
+    let refused = scratch.vault().open_within(release, 3);
+    assert!(matches!(refused, Err(VaultError::Damaged)), "{refused:?}");
+    let release = scratch.release(Resource::Bundle).unwrap();
+    scratch.remove(&key, 2).unwrap();
+    assert!(is_missing(scratch.vault().open_within(release, 3)));
 }
 
 #[test]

@@ -195,7 +195,14 @@ fn unwinding_leaves_no_trace() {
     assert_eq!(scratch.dump(), before);
     scratch.view().unwind(11).unwrap();
     assert_eq!(scratch.dump(), before);
-    scratch.view().apply(&[block_on(1, 12, vec![purchased(task(1), order())])]).unwrap();
+    let mut other = block_on(1, 12, vec![purchased(task(1), order())]);
+    check_refused(
+        &scratch,
+        |view| view.apply(&[other.clone()]),
+        "block 12 does not follow the mirror's head 11",
+    );
+    other.block.parent = block(11, Vec::new()).block.hash;
+    scratch.view().apply(&[other]).unwrap();
 }
 
 #[test]

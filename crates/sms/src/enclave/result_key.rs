@@ -1,0 +1,46 @@
+//! `POST /kbs/v0/result-key`: certifies the key that a task's result will be signed with.
+//!
+//! The same decision as for the task's bundle: who may not have the secrets may not sign the result.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::HeaderMap,
+};
+use sesame_attestation::AttestedSession;
+use sesame_domain::{Resource, TaskId};
+use sesame_protocol::results::{ResultKeyCertificate, ResultKeyRequest};
+
+use super::{json, resource::decide, session_token};
+use crate::{
+    clock,
+    problem::{ApiError, Code, KbsError},
+    service::{Service, Shared, blocking},
+};
+
+pub(crate) async fn result_key(
+    State(service): State<Shared>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ResultKeyCertificate>, KbsError> {
+    let token = session_token(&headers)?;
+    let session = service.token.open_session(token, &service.policy, clock::now())?;
+    let request: ResultKeyRequest = json(body)?;
+    Ok(Json(blocking(move || certify(&service, &session, &request)).await?))
+}
+
+fn certify(
+    service: &Service,
+    session: &AttestedSession,
+    request: &ResultKeyRequest,
+) -> Result<ResultKeyCertificate, ApiError> {
+    request.verify(&session.nonce, session.enclave.key()).map_err(|error| {
+        ApiError::new(Code::ResultKeyRefused, format!("The attested key did not sign: {error}."))
+    })?;
+    let task = TaskId(request.task);
+    let label = format!("result-key/{}", request.key);
+    let _allowed = decide(service, session, task, Resource::Bundle, &label, None)?;
+    let signature = service.tasks.certify(task, request.key, &service.identity);
+    Ok(ResultKeyCertificate { signature })
+}
