@@ -436,6 +436,7 @@ impl Mirror {
     }
 }
 
+/// What happened, for people: without the endpoints' urls, which may hold keys, and without what a node sent.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -443,5 +444,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {source}");
         cause = source.source();
     }
-    text
+    let line = text.lines().next().unwrap_or_default();
+    let words = line.split(' ').map(|word| if word.contains("://") { "(url)" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -275,5 +275,7 @@ fn http_error(error: &TransportError) -> Option<&HttpError> {
 /// Too many requests, or a server that is down for a moment.
 fn is_busy(error: &TransportError) -> bool {
     http_error(error).is_some_and(|error| matches!(error.status, 429 | 502 | 503 | 504))
-        || error.as_error_resp().is_some_and(|payload| payload.is_retry_err())
+        || error.as_error_resp().is_some_and(|payload| {
+            payload.code == 429 || payload.message.to_lowercase().contains("rate limit")
+        })
 }
