@@ -104,7 +104,7 @@ async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
         assert_eq!(digest(&sms, block), truth, "{tale:?} left something behind");
         table += &format!("{:24} {outcome:?}\n", format!("{tale:?}"));
     }
-    println!("lies in a backfill:\n{table}");
+    eprintln!("lies in a backfill:\n{table}");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn no_lie_keeps_what_was_revoked() {
         world.allow(&world.alice, scene.data, scene.build).await;
         world.node.mine(world.confirmations()).await;
     }
-    println!("lies about a revocation:\n{table}");
+    eprintln!("lies about a revocation:\n{table}");
 }
 
 /// The task names another service, which has the secrets: what is left is the chain's word.

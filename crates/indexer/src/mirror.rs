@@ -92,10 +92,10 @@ impl RoundError {
 
 impl From<WriteError> for RoundError {
     fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Contradiction { .. } => Self::Contradiction(error),
-            error => Self::Fatal(error.into()),
+        if matches!(error, WriteError::Contradiction { .. }) {
+            return Self::Contradiction(error);
         }
+        Self::Fatal(error.into())
     }
 }
 

@@ -230,12 +230,12 @@ fn check_header(
 ) -> Result<VerifiedHeader, SourceError> {
     let header = VerifiedHeader::check(&block.ok_or(SourceError::NoBlock(at))?.header)?;
     let got = header.block().number;
-    match at {
-        BlockNumberOrTag::Number(asked) if asked != got => {
-            Err(Lie::WrongBlock { asked, got }.into())
-        }
-        _ => Ok(header),
+    if let BlockNumberOrTag::Number(asked) = at
+        && asked != got
+    {
+        return Err(Lie::WrongBlock { asked, got }.into());
     }
+    Ok(header)
 }
 
 /// Asks again while the node says that it is busy.
@@ -266,10 +266,10 @@ async fn in_time<T>(
 }
 
 fn http_error(error: &TransportError) -> Option<&HttpError> {
-    match error {
-        TransportError::Transport(TransportErrorKind::HttpError(error)) => Some(error),
-        _ => None,
+    if let TransportError::Transport(TransportErrorKind::HttpError(error)) = error {
+        return Some(error);
     }
+    None
 }
 
 /// Too many requests, or a server that is down for a moment.
