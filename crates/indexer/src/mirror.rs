@@ -63,6 +63,12 @@ enum RoundError {
     Fatal(#[from] MirrorError),
 }
 
+impl RoundError {
+    const fn is_lie(&self) -> bool {
+        matches!(self, Self::Source(SourceError::Lie(_)) | Self::Decode(_))
+    }
+}
+
 impl From<WriteError> for RoundError {
     fn from(error: WriteError) -> Self {
         Self::Fatal(error.into())
@@ -132,13 +138,26 @@ impl Mirror {
                 }
                 Err(RoundError::Fatal(error)) => return Err(error),
                 Err(error) => {
-                    let reason = with_causes(&error);
+                    // The causes may quote the endpoint's url, which may hold a key.
+                    let reason = error.to_string();
                     tracing::warn!(%reason, "the node's answer cannot be used");
-                    self.publish(State::Failing { reason }, None);
+                    self.publish_failure(reason, error.is_lie());
                     tokio::time::sleep(self.poll).await;
                 }
             }
         }
+    }
+
+    /// A node that does not answer may do so again in time; one that lied is not believed for a moment longer.
+    fn publish_failure(&self, reason: String, lied: bool) {
+        if lied {
+            self.forget_freshness();
+        }
+        self.publish(State::Failing { reason }, None);
+    }
+
+    fn forget_freshness(&self) {
+        self.pulse.send_modify(|pulse| pulse.fresh_at = None);
     }
 
     /// A failing round leaves `fresh_at` as it was, so that staleness counts from the last good answer.
@@ -195,7 +214,13 @@ impl Mirror {
         let distance = node_head.number - ours.number;
         let blocks = if distance > NEAR {
             let last = (node_head.number - NEAR).min(ours.number + RANGE);
-            self.range(ours.number + 1, last).await?
+            match self.range(ours.number + 1, last).await {
+                // Too many logs for one answer, perhaps: a few blocks one by one are never too many.
+                Err(RoundError::Source(SourceError::Transport(_) | SourceError::Timeout)) => {
+                    self.by_hash(ours.number + 1, ours.number + NEAR).await?
+                }
+                blocks => blocks?,
+            }
         } else {
             self.by_hash(ours.number + 1, node_head.number).await?
         };
@@ -282,6 +307,8 @@ impl Mirror {
             if ours.hash == theirs.hash {
                 let depth = cursor.head.number - number;
                 tracing::warn!(block.number = number, depth, "reorg: {depth} blocks undone");
+                // What was undone may have been a revocation: nothing is released before the node confirms the new head.
+                self.forget_freshness();
                 self.view.unwind(number)?;
                 return Ok(());
             }
@@ -313,14 +340,4 @@ impl Mirror {
         let ours = self.view.header(theirs.number)?;
         Ok(if ours.is_some_and(|ours| ours.hash == theirs.hash) { theirs.number } else { 0 })
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

@@ -21,7 +21,10 @@ use sesame_protocol::{
 };
 use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
 use sesame_view::{OpenError, Origin, View};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
@@ -32,7 +35,7 @@ use crate::{
     problem::{ApiError, Code},
     public,
     receipt::{ReceiptError, ReceiptLog},
-    service::{Service, Shared},
+    service::{Service, Shared, TURNS},
 };
 
 /// Longest time for one request, body included.
@@ -175,6 +178,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         view,
         vault,
         receipts,
+        turns: Semaphore::new(TURNS),
         pulse,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
     };

@@ -173,6 +173,7 @@ mod tests {
             tee: Tee { quoter, root_key: "root".into(), launcher: "launcher".into() },
             poll_interval: Duration::from_secs(1),
             max_parallel: 1,
+            allowed: crate::Allowed::default(),
         };
         let task = TaskId(B256::repeat_byte(7));
         let folder = Folder::of(&config.work_dir, task);

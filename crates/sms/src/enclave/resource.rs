@@ -21,7 +21,7 @@ use crate::{
     path::Path,
     problem::{ApiError, Code, KbsError},
     receipt::Decision,
-    service::{Service, Shared, blocking},
+    service::{BUNDLE_TURNS, Service, Shared, blocking},
 };
 
 /// `GET /kbs/v0/resource/{task}/{type}/{tag}`.
@@ -54,6 +54,10 @@ async fn respond(
     let no_such = |_| ApiError::new(Code::NotFound, format!("There is no {task}/{kind}/{tag}."));
     let task = task.parse::<TaskId>().map_err(no_such)?;
     let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such)?;
+    let turns = if resource == Resource::Bundle { BUNDLE_TURNS } else { 1 };
+    let waiting = service.clone();
+    let _turn =
+        waiting.turns.acquire_many(turns).await.map_err(|error| ApiError::internal(&error))?;
     Ok(Json(blocking(move || release(&service, &session, task, resource)).await?))
 }
 
