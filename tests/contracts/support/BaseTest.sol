@@ -214,6 +214,59 @@ abstract contract BaseTest is Test {
         return keccak256(abi.encode(keccak256("BundleReleased(bytes32 task)"), taskId));
     }
 
+    function termsHash(Terms memory terms) internal pure returns (bytes32) {
+        bytes32 typeHash = keccak256(
+            "Terms(uint64 notBefore,uint64 notAfter,uint256 app,address requester,address sms,uint64 maxTasks,address currency,uint256 price)"
+        );
+        return keccak256(abi.encode(typeHash, terms));
+    }
+
+    function authorizeHash(
+        address signer,
+        uint256 assetId,
+        Terms memory terms,
+        uint256 nonce,
+        uint256 deadline
+    ) internal pure returns (bytes32) {
+        bytes32 typeHash = keccak256(
+            "Authorize(address signer,uint256 assetId,bytes32 enclaveId,Terms terms,uint256 nonce,uint256 deadline)Terms(uint64 notBefore,uint64 notAfter,uint256 app,address requester,address sms,uint64 maxTasks,address currency,uint256 price)"
+        );
+        bytes32 hashed = termsHash(terms);
+        return keccak256(abi.encode(typeHash, signer, assetId, ENCLAVE, hashed, nonce, deadline));
+    }
+
+    function revokeHash(address signer, uint256 assetId, uint256 nonce, uint256 deadline)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes32 typeHash = keccak256(
+            "Revoke(address signer,uint256 assetId,bytes32 enclaveId,uint256 nonce,uint256 deadline)"
+        );
+        return keccak256(abi.encode(typeHash, signer, assetId, ENCLAVE, nonce, deadline));
+    }
+
+    /// @dev The same signature in forms that a lax check would take as well: the other s, the wrong
+    /// v, parity for v, and 64 bytes (ERC-2098).
+    function twinsOf(uint8 v, bytes32 r, bytes32 s) internal pure returns (bytes[4] memory) {
+        bytes32 other = bytes32(
+            0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141 - uint256(s)
+        );
+        bytes32 compact = bytes32(uint256(s) | (uint256(v - 27) << 255));
+        return [
+            abi.encodePacked(r, other, v == 27 ? uint8(28) : uint8(27)),
+            abi.encodePacked(r, s, v == 27 ? uint8(28) : uint8(27)),
+            abi.encodePacked(r, s, v - 27),
+            abi.encodePacked(r, compact)
+        ];
+    }
+
+    function inOrder(Terms memory terms) internal pure {
+        if (terms.notAfter != 0 && terms.notAfter < terms.notBefore) {
+            (terms.notBefore, terms.notAfter) = (terms.notAfter, terms.notBefore);
+        }
+    }
+
     /// @dev The SMS certifies the result key.
     function certificate(bytes32 taskId) internal view returns (bytes memory) {
         return sign(SMS_KEY, address(tasks), resultKeyHash(taskId, vm.addr(RESULT_KEY)));
