@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
 import {Terms} from "../../contracts/interfaces/IEnclaveWhitelist.sol";
 import {Grant, ITaskRegistry, Order} from "../../contracts/interfaces/ITaskRegistry.sol";
@@ -533,8 +533,7 @@ contract AttacksTest is MoneyTest {
         assertTrue(called, "the callback never came");
         assertFalse(passed, "re-entered");
         assertEq(
-            answer,
-            abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector)
+            answer, abi.encodeWithSelector(ReentrancyGuard.ReentrancyGuardReentrantCall.selector)
         );
     }
 
