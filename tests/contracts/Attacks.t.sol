@@ -58,14 +58,17 @@ contract AttacksTest is MoneyTest {
         Reenterer thief = new Reenterer();
         Order memory order = rewarded(address(0), 1 ether);
         vm.deal(address(thief), 1 ether);
-        (, bytes memory bought) =
+        (bool passed, bytes memory bought) =
             thief.call(address(tasks), 1 ether, abi.encodeCall(tasks.purchase, (order)));
+        assertTrue(passed);
         bytes32 taskId = abi.decode(bought, (bytes32));
-        thief.call(address(tasks), 0, abi.encodeCall(tasks.cancel, (taskId)));
+        (passed,) = thief.call(address(tasks), 0, abi.encodeCall(tasks.cancel, (taskId)));
+        assertTrue(passed);
         bytes memory withdraw = abi.encodeCall(tasks.withdraw, (address(0)));
         thief.aim(address(tasks), withdraw);
-        thief.call(address(tasks), 0, withdraw);
+        (passed,) = thief.call(address(tasks), 0, withdraw);
 
+        assertTrue(passed);
         assertRefusedAsReentrant(thief.called(), thief.passed(), thief.answer());
         assertEq(address(thief).balance, 1 ether);
         assertEq(address(tasks).balance, 36 ether);
