@@ -52,6 +52,36 @@ contract AttacksTest is MoneyTest {
         }
     }
 
+    /// @dev A start moves no value and is not closed; in the middle of the payment the task is
+    /// already bought, in the journal too, and if the payment fails it never was.
+    function test_attack_startDuringThePayment() public {
+        CallingToken calling = new CallingToken();
+        Order memory order = rewarded(address(calling), 1 ether);
+        order.worker = address(calling);
+        bytes32 taskId = tasks.taskIdOf(requester, 0, order);
+        calling.callDuringTransfer(address(tasks), abi.encodeCall(tasks.start, (taskId)));
+        vm.prank(requester);
+        calling.approve(address(tasks), 1 ether);
+        vm.expectRevert();
+        vm.prank(requester);
+        tasks.purchase(order);
+        assertStatus(taskId, ITaskRegistry.Status.None);
+
+        calling.mint(requester, 1 ether);
+        assertEq(buyRefolding(order), taskId);
+        assertTrue(calling.passed());
+        assertStatus(taskId, ITaskRegistry.Status.Started);
+        assertEscrow(taskId, address(calling), 1 ether);
+    }
+
+    function buyRefolding(Order memory order)
+        internal
+        refolds(address(tasks), 2)
+        returns (bytes32)
+    {
+        return buy(order);
+    }
+
     /// @dev The payee of native coin asks again while it is paid.
     function test_attack_reentrancyThroughNativePayment() public {
         buy(someDeal(true));
