@@ -7,6 +7,7 @@
 )]
 
 mod attest;
+mod deployment;
 mod garbage;
 mod grant;
 mod owner;
