@@ -10,6 +10,7 @@ mod attest;
 mod deployment;
 mod garbage;
 mod grant;
+mod money;
 mod owner;
 mod refusal;
 mod reorg;
