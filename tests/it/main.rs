@@ -14,6 +14,7 @@ mod money;
 mod owner;
 mod refusal;
 mod reorg;
+mod replay;
 mod restart;
 mod result_key;
 mod revoke;
