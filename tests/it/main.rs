@@ -7,11 +7,14 @@
 )]
 
 mod attest;
+mod deployment;
 mod garbage;
 mod grant;
+mod money;
 mod owner;
 mod refusal;
 mod reorg;
+mod replay;
 mod restart;
 mod result_key;
 mod revoke;

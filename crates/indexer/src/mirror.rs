@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::eips::BlockNumberOrTag;
+use alloy::{
+    eips::BlockNumberOrTag,
+    primitives::{Address, B256},
+};
 use sesame_domain::{Block, BlockEvents};
 use sesame_view::{Cursor, View, WriteError};
 use tokio::sync::watch;
@@ -35,6 +38,26 @@ pub enum MirrorError {
         expected: u64,
         /// The node's chain.
         got: u64,
+    },
+    /// The manifest names an address where nothing stands.
+    #[error(
+        "there is no contract at {address}: the manifest is another deployment's, or the node has not caught up with it"
+    )]
+    NoContract {
+        /// Which contract.
+        address: Address,
+    },
+    /// Another contract stands where the manifest names one of ours: its events would mean something else.
+    #[error(
+        "the contract at {address} is not the deployment's: its code hashes to {got}, the manifest says {expected}"
+    )]
+    WrongCode {
+        /// Which contract.
+        address: Address,
+        /// What the manifest says.
+        expected: B256,
+        /// What stands there.
+        got: B256,
     },
     /// The chain was rewritten deeper than the operator thought possible.
     #[error(
@@ -98,6 +121,8 @@ pub struct Mirror {
     pub decoder: Decoder,
     /// EIP-155 id of the deployment's chain.
     pub chain_id: u64,
+    /// The contracts, with the hash of the code that each should have where the manifest says so.
+    pub contracts: [(Address, Option<B256>); 3],
     /// The first block that can hold an event.
     pub first_block: u64,
     /// Which block is deep enough.
@@ -194,12 +219,21 @@ impl Mirror {
         self.extend(cursor, node_head).await
     }
 
+    /// The node's chain, and the code of each contract, are those of the manifest.
     async fn check_chain(&self) -> Result<(), RoundError> {
         let got = self.node.chain_id().await?;
-        if got == self.chain_id {
-            return Ok(());
+        if got != self.chain_id {
+            return Err(MirrorError::WrongChain { expected: self.chain_id, got }.into());
         }
-        Err(MirrorError::WrongChain { expected: self.chain_id, got }.into())
+        for (address, expected) in self.contracts {
+            let Some(got) = self.node.code_hash(address).await? else {
+                return Err(MirrorError::NoContract { address }.into());
+            };
+            if let Some(expected) = expected.filter(|expected| *expected != got) {
+                return Err(MirrorError::WrongCode { address, expected, got }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The block before the first is the ground that the first must join; it is confirmed by the operator's manifest.

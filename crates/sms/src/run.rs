@@ -159,6 +159,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         view: view.clone(),
         decoder: Decoder::new(&deployment),
         chain_id: deployment.chain_id,
+        contracts: deployment.contracts(),
         first_block: deployment.first_block,
         confirmation: config.confirmation,
         poll: config.poll,

@@ -165,6 +165,7 @@ mod tests {
                 asset_registry: Address::repeat_byte(1),
                 enclave_whitelist: Address::repeat_byte(2),
                 task_registry: Address::repeat_byte(3),
+                code_hashes: None,
             },
             account: PrivateKeySigner::random(),
             sms_url: "http://127.0.0.1:1/".parse().unwrap(),

@@ -38,6 +38,7 @@ fn deployment() -> Deployment {
         asset_registry: who(0xa1),
         enclave_whitelist: who(0xa2),
         task_registry: who(0xa3),
+        code_hashes: None,
     }
 }
 
