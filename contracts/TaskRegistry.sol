@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {Journal} from "./Journal.sol";
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IEnclaveWhitelist, Terms} from "./interfaces/IEnclaveWhitelist.sol";
 import {AssetSnapshot, Grant, ITaskRegistry, Order} from "./interfaces/ITaskRegistry.sol";
 
 /// @title Which task was bought, with which secrets granted, and what became of it
-contract TaskRegistry is ITaskRegistry, Journal {
+contract TaskRegistry is ITaskRegistry, Journal, EIP712, ReentrancyGuard {
+    using SafeERC20 for IERC20;
+
+    // Dates are in seconds, and what a block's maker can shift is a few of them.
+    // slither-disable-start timestamp
+
     struct Task {
         // One slot: requester, deadline, status, settled.
         address requester;
@@ -16,8 +30,17 @@ contract TaskRegistry is ITaskRegistry, Journal {
         bool settled;
         address worker;
         address sms;
+        address currency;
+        uint256 reward;
         // The keys in `_uses` of what `cancel` gives back: the app's, then one per protected data.
         bytes32[] uses;
+        // What goes to whom for the assets that have a price.
+        Share[] shares;
+    }
+
+    struct Share {
+        address owner;
+        uint256 price;
     }
 
     enum GrantState {
@@ -34,6 +57,16 @@ contract TaskRegistry is ITaskRegistry, Journal {
     uint256 private constant MAX_GRANTS = 32;
     uint256 private constant MAX_NAME_LENGTH = 64;
     uint256 private constant MAX_PARAMS_LENGTH = 16_384;
+    uint256 private constant RESULT_SIGNATURE_LENGTH = 97;
+
+    bytes32 private constant RESULT_KEY_TYPEHASH = keccak256("ResultKey(bytes32 task,address key)");
+    bytes32 private constant TASK_RESULT_TYPEHASH = keccak256(
+        "TaskResult(bytes32 task,bytes32 bundleDigest,bytes32 resultDigest,string resultUri)"
+    );
+    bytes32 private constant BUNDLE_RELEASED_TYPEHASH = keccak256("BundleReleased(bytes32 task)");
+
+    /// @inheritdoc ITaskRegistry
+    uint256 public constant CLAIM_WINDOW = 7 days;
 
     /* IMMUTABLES */
 
@@ -52,18 +85,24 @@ contract TaskRegistry is ITaskRegistry, Journal {
     /// @inheritdoc ITaskRegistry
     mapping(address requester => uint256) public nonceOf;
 
+    /// @inheritdoc ITaskRegistry
+    mapping(address account => mapping(address currency => uint256)) public creditOf;
+
     /* CONSTRUCTOR */
 
     /// @param whitelist The whitelist that orders are checked against; it names the asset registry.
-    constructor(address whitelist) {
+    constructor(address whitelist) EIP712("Sesame", "1") {
+        // An address without code fails at the next line.
+        // slither-disable-next-line missing-zero-check
         WHITELIST = whitelist;
+        // slither-disable-next-line missing-zero-check
         ASSETS = IEnclaveWhitelist(whitelist).ASSETS();
     }
 
     /* REQUESTER FUNCTIONS */
 
     /// @inheritdoc ITaskRegistry
-    function purchase(Order calldata order) external payable returns (bytes32 taskId) {
+    function purchase(Order calldata order) external payable nonReentrant returns (bytes32 taskId) {
         _checkOrder(order);
 
         uint256 nonce = nonceOf[msg.sender]++;
@@ -74,12 +113,15 @@ contract TaskRegistry is ITaskRegistry, Journal {
         task.status = Status.Purchased;
         task.worker = order.worker;
         task.sms = order.sms;
+        task.currency = order.currency;
+        task.reward = order.reward;
         _grant(taskId, order.grants);
         AssetSnapshot memory app = _use(task, order, order.app, KIND_APP);
         AssetSnapshot[] memory data = new AssetSnapshot[](order.data.length);
         for (uint256 i; i < data.length; ++i) {
             data[i] = _use(task, order, order.data[i], KIND_DATA);
         }
+        uint256 cost = _costOf(order, app, data);
 
         emit TaskPurchased(taskId, msg.sender, order.worker, nonce, order, app, data);
         _record(
@@ -89,14 +131,17 @@ contract TaskRegistry is ITaskRegistry, Journal {
             _topic(order.worker),
             keccak256(abi.encode(nonce, order, app, data))
         );
+
+        _collect(order.currency, cost);
     }
 
     /// @inheritdoc ITaskRegistry
-    function cancel(bytes32 taskId) external {
+    function cancel(bytes32 taskId) external nonReentrant {
         Task storage task = _tasks[taskId];
         require(task.status == Status.Purchased, WrongStatus(taskId, task.status));
         require(msg.sender == task.requester, NotAllowed(taskId, msg.sender));
 
+        _refund(task);
         task.status = Status.Cancelled;
         for (uint256 i; i < task.uses.length; ++i) {
             --_uses[task.uses[i]];
@@ -143,13 +188,21 @@ contract TaskRegistry is ITaskRegistry, Journal {
         bytes32 resultDigest,
         string calldata resultUri,
         address enclaveKey,
-        bytes calldata, /* enclaveSignature */
-        bytes calldata /* smsSignature */
-    ) external {
+        bytes calldata enclaveSignature,
+        bytes calldata smsSignature
+    ) external nonReentrant {
         Task storage task = _tasks[taskId];
         _checkWorker(taskId, task, Status.Started);
+        bytes32 keyHash = keccak256(abi.encode(RESULT_KEY_TYPEHASH, taskId, enclaveKey));
+        require(_isSigned(task.sms, keyHash, smsSignature), SmsSignatureInvalid(taskId));
+        require(
+            _isResult(taskId, resultDigest, resultUri, enclaveKey, enclaveSignature),
+            ResultSignatureInvalid(taskId)
+        );
 
         task.status = Status.Completed;
+        if (!task.settled) _payOwners(task);
+        _credit(task.worker, task.currency, task.reward);
 
         emit TaskCompleted(taskId, resultDigest, resultUri, enclaveKey);
         _record(
@@ -164,14 +217,19 @@ contract TaskRegistry is ITaskRegistry, Journal {
     /* PUBLIC FUNCTIONS */
 
     /// @inheritdoc ITaskRegistry
-    function expire(bytes32 taskId) external {
+    function expire(bytes32 taskId) external nonReentrant {
         Task storage task = _tasks[taskId];
         require(
             task.status == Status.Purchased || task.status == Status.Started,
             WrongStatus(taskId, task.status)
         );
         require(block.timestamp > task.deadline, TaskNotOverdue(taskId, task.deadline));
+        if (task.status == Status.Started && !task.settled) {
+            uint256 closes = task.deadline + CLAIM_WINDOW;
+            require(block.timestamp > closes, ClaimWindowOpen(taskId, closes));
+        }
 
+        _refund(task);
         task.status = Status.Expired;
 
         emit TaskExpired(taskId);
@@ -179,25 +237,33 @@ contract TaskRegistry is ITaskRegistry, Journal {
     }
 
     /// @inheritdoc ITaskRegistry
-    function settle(
-        bytes32 taskId,
-        bytes calldata /* smsSignature */
-    )
-        external
-    {
+    function settle(bytes32 taskId, bytes calldata smsSignature) external nonReentrant {
         Task storage task = _tasks[taskId];
         require(task.status == Status.Started, WrongStatus(taskId, task.status));
         require(!task.settled, AlreadySettled(taskId));
+        uint256 closes = task.deadline + CLAIM_WINDOW;
+        require(block.timestamp <= closes, ClaimWindowClosed(taskId, closes));
+        bytes32 releasedHash = keccak256(abi.encode(BUNDLE_RELEASED_TYPEHASH, taskId));
+        require(_isSigned(task.sms, releasedHash, smsSignature), SmsSignatureInvalid(taskId));
 
         task.settled = true;
+        _payOwners(task);
 
         emit TaskSettled(taskId);
         _record(TaskSettled.selector, taskId, 0, 0, NO_DATA);
     }
 
     /// @inheritdoc ITaskRegistry
-    function withdraw(address currency) external view {
-        revert NothingToWithdraw(msg.sender, currency);
+    function withdraw(address currency) external nonReentrant {
+        uint256 amount = creditOf[msg.sender][currency];
+        require(amount != 0, NothingToWithdraw(msg.sender, currency));
+
+        creditOf[msg.sender][currency] = 0;
+
+        emit Withdrawn(msg.sender, currency, amount);
+
+        if (currency == address(0)) Address.sendValue(payable(msg.sender), amount);
+        else IERC20(currency).safeTransfer(msg.sender, amount);
     }
 
     /* VIEWS */
@@ -210,6 +276,13 @@ contract TaskRegistry is ITaskRegistry, Journal {
     {
         Task storage task = _tasks[taskId];
         return (task.status, task.requester, task.worker, task.sms, task.deadline);
+    }
+
+    /// @inheritdoc ITaskRegistry
+    function escrowOf(bytes32 taskId) external view returns (address currency, uint256 amount) {
+        Task storage task = _tasks[taskId];
+        bool open = task.status == Status.Purchased || task.status == Status.Started;
+        return (task.currency, open ? _escrowOf(task) : 0);
     }
 
     /// @inheritdoc ITaskRegistry
@@ -240,7 +313,10 @@ contract TaskRegistry is ITaskRegistry, Journal {
 
     /// @dev What an order must be, whatever its assets say.
     function _checkOrder(Order calldata order) private view {
-        require(msg.value == 0 && order.reward == 0 && order.maxCost == 0, MoneyNotSupported());
+        require(
+            order.currency == address(0) || order.currency.code.length != 0,
+            CurrencyWithoutCode(order.currency)
+        );
         require(order.worker != address(0), WorkerMissing());
         require(order.sms != address(0), SmsMissing());
         require(order.deadline > block.timestamp, DeadlinePassed(order.deadline));
@@ -290,6 +366,9 @@ contract TaskRegistry is ITaskRegistry, Journal {
         task.uses.push(useKey);
         snapshot.serial = serial;
         snapshot.price = terms.price;
+        if (terms.price != 0) {
+            task.shares.push(Share(IERC721(ASSETS).ownerOf(assetId), terms.price));
+        }
         (snapshot.uri, snapshot.digest) = assets.contentOf(assetId);
     }
 
@@ -305,7 +384,104 @@ contract TaskRegistry is ITaskRegistry, Journal {
             WrongRequester(assetId, terms.requester)
         );
         require(terms.sms == address(0) || terms.sms == order.sms, WrongSms(assetId, terms.sms));
-        require(terms.price == 0, MoneyNotSupported());
+        require(
+            terms.price == 0 || terms.currency == order.currency,
+            WrongCurrency(assetId, terms.currency)
+        );
+    }
+
+    /// @dev Prices and reward, never more than the requester would pay; added up so that nothing
+    /// can overflow.
+    function _costOf(Order calldata order, AssetSnapshot memory app, AssetSnapshot[] memory data)
+        private
+        pure
+        returns (uint256 cost)
+    {
+        cost = _plus(0, order.reward, order.maxCost);
+        cost = _plus(cost, app.price, order.maxCost);
+        for (uint256 i; i < data.length; ++i) {
+            cost = _plus(cost, data[i].price, order.maxCost);
+        }
+    }
+
+    function _plus(uint256 cost, uint256 amount, uint256 maxCost) private pure returns (uint256) {
+        require(
+            amount <= maxCost - cost, CostAboveMaximum(Math.saturatingAdd(cost, amount), maxCost)
+        );
+        return cost + amount;
+    }
+
+    /// @dev Takes `cost` from the caller, and makes sure that it came, no more and no less.
+    function _collect(address currency, uint256 cost) private {
+        uint256 value = currency == address(0) ? cost : 0;
+        require(msg.value == value, WrongValue(msg.value, value));
+        if (currency == address(0) || cost == 0) return;
+
+        uint256 before = IERC20(currency).balanceOf(address(this));
+        IERC20(currency).safeTransferFrom(msg.sender, address(this), cost);
+        uint256 received = Math.saturatingSub(IERC20(currency).balanceOf(address(this)), before);
+        // Whoever sends tokens along is refused as well: nothing but the cost may come.
+        // slither-disable-next-line incorrect-equality
+        require(received == cost, WrongAmountReceived(currency, received, cost));
+    }
+
+    /// @dev What a task that has not ended holds.
+    function _escrowOf(Task storage task) private view returns (uint256 amount) {
+        amount = task.reward;
+        if (task.settled) return amount;
+        for (uint256 i; i < task.shares.length; ++i) {
+            amount += task.shares[i].price;
+        }
+    }
+
+    /// @dev Credits the requester with what is left. The caller ends the task.
+    function _refund(Task storage task) private {
+        _credit(task.requester, task.currency, _escrowOf(task));
+    }
+
+    function _payOwners(Task storage task) private {
+        for (uint256 i; i < task.shares.length; ++i) {
+            _credit(task.shares[i].owner, task.currency, task.shares[i].price);
+        }
+    }
+
+    function _credit(address account, address currency, uint256 amount) private {
+        if (amount != 0) creditOf[account][currency] += amount;
+    }
+
+    /// @dev Whether the result key signed this result. It may be any key; what makes it the
+    /// enclave's is the SMS's signature over it.
+    function _isResult(
+        bytes32 taskId,
+        bytes32 resultDigest,
+        string calldata resultUri,
+        address key,
+        bytes calldata signature
+    ) private view returns (bool) {
+        if (signature.length != RESULT_SIGNATURE_LENGTH) return false;
+        bytes32 structHash = keccak256(
+            abi.encode(
+                TASK_RESULT_TYPEHASH,
+                taskId,
+                bytes32(signature[:32]),
+                resultDigest,
+                keccak256(bytes(resultUri))
+            )
+        );
+        return _isSigned(key, structHash, signature[32:]);
+    }
+
+    /// @dev A signature that recovers nothing is nobody's, not that of the zero address.
+    function _isSigned(address signer, bytes32 structHash, bytes calldata signature)
+        private
+        view
+        returns (bool)
+    {
+        // The third value is an argument of the error, which nobody is told.
+        // slither-disable-next-line unused-return
+        (address recovered, ECDSA.RecoverError error,) =
+            ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);
+        return error == ECDSA.RecoverError.NoError && recovered == signer;
     }
 
     function _checkWorker(bytes32 taskId, Task storage task, Status expected) private view {
@@ -333,4 +509,6 @@ contract TaskRegistry is ITaskRegistry, Journal {
         }
         return true;
     }
+
+    // slither-disable-end timestamp
 }

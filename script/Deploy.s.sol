@@ -85,10 +85,20 @@ contract Deploy is Script {
         key.serialize("firstBlock", made.firstBlock);
         key.serialize("assetRegistry", made.assetRegistry);
         key.serialize("enclaveWhitelist", made.enclaveWhitelist);
-        string memory json = key.serialize("taskRegistry", made.taskRegistry);
+        key.serialize("taskRegistry", made.taskRegistry);
+        string memory json = key.serialize("codeHashes", _codeHashes(made));
 
         vm.createDir(_folder(file), true);
         vm.writeJson(json, file);
+    }
+
+    /// @dev What `extcodehash` says of each. The code holds the chain's id, so that the same source
+    /// has other hashes on another chain.
+    function _codeHashes(Deployment memory made) private returns (string memory) {
+        string memory key = "codeHashes";
+        key.serialize("assetRegistry", made.assetRegistry.codehash);
+        key.serialize("enclaveWhitelist", made.enclaveWhitelist.codehash);
+        return key.serialize("taskRegistry", made.taskRegistry.codehash);
     }
 
     function _folder(string memory file) private pure returns (string memory folder) {

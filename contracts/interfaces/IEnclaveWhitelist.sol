@@ -27,6 +27,15 @@ struct Terms {
 /// @dev An enclave id is `keccak256(abi.encode(uint8 teeKind, bytes measurement))`. Uses are
 /// counted by the task registry, per (asset, enclave, serial). Every event here is folded into the
 /// journal (see `IJournal`).
+///
+/// What an owner or operator signs instead of calling, EIP-712, domain name `Sesame`, version `1`,
+/// this chain and this contract:
+///
+/// - `Authorize(address signer,uint256 assetId,bytes32 enclaveId,Terms terms,uint256 nonce,uint256
+/// deadline)`, where `Terms` has the members and order of the struct above;
+/// - `Revoke(address signer,uint256 assetId,bytes32 enclaveId,uint256 nonce,uint256 deadline)`.
+///
+/// A key signs by ECDSA (65 bytes, s in the lower half), a contract by ERC-1271.
 interface IEnclaveWhitelist {
     /// @notice Thrown when `caller` is neither the owner of the asset nor an ERC-721 operator for
     /// it.
@@ -53,6 +62,12 @@ interface IEnclaveWhitelist {
 
     /// @notice Thrown when a batch is empty or longer than 64 pairs.
     error BatchSizeInvalid(uint256 size);
+
+    /// @notice Thrown when a signature is presented after its deadline.
+    error SignatureExpired(uint256 deadline);
+
+    /// @notice Thrown when this is not the signature of `signer` over this, with its next nonce.
+    error SignatureInvalid(address signer);
 
     /// @notice Emitted when an owner lets an enclave near an asset, or changes the terms.
     /// @param assetId The asset.
@@ -89,6 +104,36 @@ interface IEnclaveWhitelist {
 
     /// @notice `revoke` for each pair, all or none; 1 to 64 of them.
     function revokeBatch(uint256[] calldata assetIds, bytes32[] calldata enclaveIds) external;
+
+    /// @notice `authorize` on behalf of `signer`, who signed `Authorize` with its next nonce.
+    /// Anybody may call.
+    /// @dev `signer` must be the asset's owner or an ERC-721 operator now, not only when it signed.
+    /// @dev Warning: a signature can be used until its deadline or until another one of the same
+    /// signer is used first; calls by the signer itself do not void it.
+    /// @param deadline Last second at which the signature may be used.
+    /// @return serial The serial of this authorization, from one.
+    function authorizeBySig(
+        address signer,
+        uint256 assetId,
+        bytes32 enclaveId,
+        Terms calldata terms,
+        uint256 deadline,
+        bytes calldata signature
+    ) external returns (uint64 serial);
+
+    /// @notice `revoke` on behalf of `signer`, who signed `Revoke` with its next nonce. Anybody may
+    /// call.
+    /// @param deadline Last second at which the signature may be used.
+    function revokeBySig(
+        address signer,
+        uint256 assetId,
+        bytes32 enclaveId,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice The nonce that the next signature of `signer` has to carry, from zero.
+    function nonceOf(address signer) external view returns (uint256);
 
     /// @notice The authorization of a pair as it was last written.
     /// @dev Warning: it holds only while `active` and while `epoch` is the asset's epoch.

@@ -58,9 +58,33 @@ struct AssetSnapshot {
 /// keccak256(abi.encode(order))))`, where `nonce` counts the requester's purchases from zero. Every
 /// event here but `Withdrawn` is folded into the journal (see `IJournal`).
 ///
-/// @dev Warning: this version moves no money and checks no signature. `purchase` requires value,
-/// reward, maxCost and the prices of all terms to be zero; `complete` and `settle` accept any
-/// signatures; `withdraw` always finds nothing.
+/// @notice Money: `purchase` takes the cost into escrow, which is the prices of the app and of
+/// every protected data, plus the worker's reward. Nothing is ever sent to anybody but by
+/// `withdraw`, so an account that refuses payment holds up nobody else. Who is credited with what:
+///
+/// | ending | owners: their prices | worker: the reward | requester |
+/// | --- | --- | --- | --- |
+/// | completed | at `complete` | at `complete` | nothing back |
+/// | completed after `settle` | at `settle` | at `complete` | nothing back |
+/// | cancelled before the start | no | no | everything back |
+/// | expired, never started | no | no | everything back |
+/// | expired, started, never settled | no | no | everything back, after the claim window |
+/// | expired after `settle` | at `settle` | no | the reward back |
+///
+/// An owner is whoever owned the asset when the task was bought, at the price of then: a sale, a
+/// revocation or new terms after the purchase change no line of this table.
+/// @dev EIP-712, domain name `Sesame`, version `1`, this chain and this contract. All signatures
+/// are `r ‖ s ‖ v`, 65 bytes, with s in the lower half; the SMS is a key, never a contract.
+///
+/// - `ResultKey(bytes32 task,address key)`, by the order's SMS: this key was born in the TEE.
+/// - `TaskResult(bytes32 task,bytes32 bundleDigest,bytes32 resultDigest,string resultUri)`, by that
+/// key.
+/// - `BundleReleased(bytes32 task)`, by the order's SMS: the enclave got what the task pays for.
+///
+/// @dev Warning: a token whose balances change by themselves after it arrived (rebasing) cannot be
+/// told from others here, and those who withdraw last bear what is then missing.
+/// @dev Warning: a started task whose deadline lies in the far future holds the requester's money
+/// until then, if its worker does nothing.
 interface ITaskRegistry {
     /// @notice What became of a task. `None`: no such task.
     enum Status {
@@ -71,10 +95,6 @@ interface ITaskRegistry {
         Cancelled,
         Expired
     }
-
-    /// @notice Thrown when a price, reward, maxCost or value is not zero: money comes with a later
-    /// version.
-    error MoneyNotSupported();
 
     /// @notice Thrown when the order names no worker.
     error WorkerMissing();
@@ -127,6 +147,30 @@ interface ITaskRegistry {
     /// @notice Thrown when the authorization was used as often as it may be.
     error TasksUsedUp(uint256 assetId, uint64 maxTasks);
 
+    /// @notice Thrown when the owner asks for a price, and in another currency than the order's.
+    error WrongCurrency(uint256 assetId, address expected);
+
+    /// @notice Thrown when the order's currency is neither zero nor a contract.
+    error CurrencyWithoutCode(address currency);
+
+    /// @notice Thrown when prices and reward come to more than the requester would pay.
+    /// @param cost What they come to at least.
+    error CostAboveMaximum(uint256 cost, uint256 maxCost);
+
+    /// @notice Thrown when another value was sent than the cost in the native coin, or any value
+    /// with an order in an ERC-20.
+    error WrongValue(uint256 sent, uint256 expected);
+
+    /// @notice Thrown when a transfer of the ERC-20 brought another amount than was asked for, as
+    /// with a fee on transfers.
+    error WrongAmountReceived(address currency, uint256 received, uint256 expected);
+
+    /// @notice Thrown when the signature is not the one of the order's SMS over this statement.
+    error SmsSignatureInvalid(bytes32 taskId);
+
+    /// @notice Thrown when the result is not signed by the result key, or the bytes are not 97.
+    error ResultSignatureInvalid(bytes32 taskId);
+
     /// @notice Thrown when the task is not in a state in which this can be done.
     error WrongStatus(bytes32 taskId, Status status);
 
@@ -147,6 +191,15 @@ interface ITaskRegistry {
 
     /// @notice Thrown when the task was settled before.
     error AlreadySettled(bytes32 taskId);
+
+    /// @notice Thrown when the owners' prices can no longer be claimed.
+    /// @param closed The last second at which they could.
+    error ClaimWindowClosed(bytes32 taskId, uint256 closed);
+
+    /// @notice Thrown when a started task is past its deadline, and its owners' prices can still be
+    /// claimed.
+    /// @param closes The last second at which they can.
+    error ClaimWindowOpen(bytes32 taskId, uint256 closes);
 
     /// @notice Thrown when the caller has no credit in this currency.
     error NothingToWithdraw(address account, address currency);
@@ -192,19 +245,25 @@ interface ITaskRegistry {
     /// @notice Emitted when an account took its credit out.
     event Withdrawn(address indexed account, address indexed currency, uint256 amount);
 
-    /// @notice Buys a task.
+    /// @notice Buys a task on the terms of all its owners, and takes its cost into escrow: the
+    /// value sent is exactly the cost in the native coin, and zero with an ERC-20, of which the
+    /// requester has approved the cost before.
+    /// @dev An owner that asks for no price agrees with any currency; every other one must have
+    /// named the order's. The ERC-20 is called last, when everything is written.
     /// @return taskId The new task.
     function purchase(Order calldata order) external payable returns (bytes32 taskId);
 
     /// @notice Says that the task runs. Only the order's worker, once, up to the deadline.
     function start(bytes32 taskId) external;
 
-    /// @notice Reports the result. Only the order's worker, after `start`, up to the deadline.
+    /// @notice Reports the result, and credits the worker, and the owners unless they were credited
+    /// by `settle`. Only the order's worker, after `start`, up to the deadline.
     /// @param resultDigest SHA-256 of the result.
     /// @param resultUri Where the result is.
     /// @param enclaveKey The address of the result key born in the TEE.
-    /// @param enclaveSignature Its signature over the result.
-    /// @param smsSignature The SMS's signature over task and result key.
+    /// @param enclaveSignature The bundle's digest (32 bytes), then the result key's signature (65)
+    /// over `TaskResult`.
+    /// @param smsSignature The SMS's signature over `ResultKey`.
     function complete(
         bytes32 taskId,
         bytes32 resultDigest,
@@ -214,21 +273,33 @@ interface ITaskRegistry {
         bytes calldata smsSignature
     ) external;
 
-    /// @notice Cancels a task that has not started and gives the uses back. Only the requester.
+    /// @notice Cancels a task that has not started, even past its deadline: gives the uses back and
+    /// credits the requester with the whole cost. Only the requester.
     function cancel(bytes32 taskId) external;
 
-    /// @notice Ends a task that is past its deadline. Anybody.
+    /// @notice Ends a task that is past its deadline, and credits the requester with what is left
+    /// in escrow. Anybody.
+    /// @dev A started task that was not settled ends only after the claim window, so that use can
+    /// not be followed by a refund. Uses are not given back.
     function expire(bytes32 taskId) external;
 
-    /// @notice States that the task's bundle was released. Anybody who has the SMS's signature;
-    /// once.
+    /// @notice Credits the owners with their prices, because the task's bundle was released to its
+    /// enclave, whether or not a result follows. Anybody who has the SMS's signature; once, after
+    /// `start`, up to `CLAIM_WINDOW` after the deadline.
+    /// @param smsSignature The SMS's signature over `BundleReleased`.
     function settle(bytes32 taskId, bytes calldata smsSignature) external;
 
     /// @notice Takes one secret back from a task that has not ended. Only the requester.
     function revokeGrant(bytes32 taskId, uint32 index) external;
 
-    /// @notice Takes the caller's credit in `currency` out.
+    /// @notice Takes the caller's whole credit in `currency` out; 0 is the native coin.
     function withdraw(address currency) external;
+
+    /// @notice What `account` can withdraw in `currency`.
+    function creditOf(address account, address currency) external view returns (uint256);
+
+    /// @notice What a task holds in escrow; nothing once it has ended.
+    function escrowOf(bytes32 taskId) external view returns (address currency, uint256 amount);
 
     /// @notice What became of a task, and the facts of it that the contract keeps.
     function taskOf(bytes32 taskId)
@@ -254,6 +325,10 @@ interface ITaskRegistry {
         external
         view
         returns (bytes32);
+
+    /// @notice For how many seconds after a task's deadline the owners can claim their prices by
+    /// `settle`.
+    function CLAIM_WINDOW() external view returns (uint256);
 
     /// @notice The asset registry and the whitelist that orders are checked against.
     function ASSETS() external view returns (address);

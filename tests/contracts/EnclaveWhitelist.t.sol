@@ -305,12 +305,6 @@ contract EnclaveWhitelistTest is BaseTest {
         }
     }
 
-    function inOrder(Terms memory terms) internal pure {
-        if (terms.notAfter != 0 && terms.notAfter < terms.notBefore) {
-            (terms.notBefore, terms.notAfter) = (terms.notAfter, terms.notBefore);
-        }
-    }
-
     function sell(uint256 assetId, address to) internal {
         address owner = assets.ownerOf(assetId);
         vm.prank(owner);

@@ -25,7 +25,7 @@ contract InvariantsTest is Test {
         (assets, whitelist, registry) = handler.registries();
         tasks = TaskRegistry(registry);
 
-        bytes4[] memory selectors = new bytes4[](13);
+        bytes4[] memory selectors = new bytes4[](14);
         selectors[0] = Handler.setContent.selector;
         selectors[1] = Handler.transfer.selector;
         selectors[2] = Handler.authorize.selector;
@@ -34,11 +34,12 @@ contract InvariantsTest is Test {
         selectors[5] = Handler.cancel.selector;
         selectors[6] = Handler.revokeGrant.selector;
         selectors[7] = Handler.start.selector;
-        selectors[8] = Handler.complete.selector;
+        selectors[8] = Handler.finish.selector;
         selectors[9] = Handler.expire.selector;
         selectors[10] = Handler.settle.selector;
         selectors[11] = Handler.pass.selector;
         selectors[12] = Handler.disturb.selector;
+        selectors[13] = Handler.withdraw.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
         targetContract(address(handler));
     }
@@ -73,6 +74,33 @@ contract InvariantsTest is Test {
                 assertEq(uses, handler.expectedUses(assetIds[i], serial));
                 if (limit != 0) assertLe(uses, limit);
             }
+        }
+    }
+
+    /// @dev Whatever the registry holds belongs to an open task or to somebody's credit.
+    function invariant_escrowIsOpenTasksAndCredits() public view {
+        address token = address(handler.token());
+        assertEq(owed(address(0)), address(tasks).balance);
+        assertEq(owed(token), handler.token().balanceOf(address(tasks)));
+    }
+
+    /// @dev Nothing is made or lost on the way.
+    function invariant_whatCameInIsOwedOrOut() public view {
+        address[2] memory currencies = [address(0), address(handler.token())];
+        for (uint256 i; i < currencies.length; ++i) {
+            uint256 owes = owed(currencies[i]);
+            assertEq(handler.paidIn(currencies[i]), owes + handler.paidOut(currencies[i]));
+        }
+    }
+
+    function owed(address currency) internal view returns (uint256 sum) {
+        for (uint256 i; i < handler.taskCount(); ++i) {
+            (address inCurrency, uint256 amount) = tasks.escrowOf(handler.taskIds(i));
+            if (inCurrency == currency) sum += amount;
+        }
+        address[4] memory accounts = handler.accounts();
+        for (uint256 i; i < accounts.length; ++i) {
+            sum += tasks.creditOf(accounts[i], currency);
         }
     }
 }

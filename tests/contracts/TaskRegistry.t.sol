@@ -163,31 +163,6 @@ contract TaskRegistryTest is BaseTest {
         buy(order);
     }
 
-    function test_fuzz_purchase_moneyNotSupported(uint256 value, uint256 reward, uint256 maxCost)
-        public
-    {
-        vm.assume(value != 0 || reward != 0 || maxCost != 0);
-        allow(app);
-        Order memory order = orderOf(app);
-        order.reward = reward;
-        order.maxCost = maxCost;
-        vm.deal(requester, value);
-        vm.expectRevert(ITaskRegistry.MoneyNotSupported.selector);
-        vm.prank(requester);
-        tasks.purchase{value: value}(order);
-    }
-
-    function test_fuzz_purchase_moneyNotSupportedInTerms(uint256 price, bool ofData) public {
-        vm.assume(price != 0);
-        Terms memory terms = openTerms();
-        terms.price = price;
-        allow(app, ofData ? openTerms() : terms);
-        allow(data, ofData ? terms : openTerms());
-        expectRefusal(
-            orderOf(app, data), abi.encodeWithSelector(ITaskRegistry.MoneyNotSupported.selector)
-        );
-    }
-
     function test_purchase_workerMissing() public {
         Order memory order = orderOf(app);
         order.worker = address(0);
@@ -484,21 +459,20 @@ contract TaskRegistryTest is BaseTest {
 
     /* COMPLETE */
 
-    function test_fuzz_complete_reports(bytes32 digest, string memory uri, address key) public {
+    function test_fuzz_complete_reports(bytes32 digest, string memory uri) public {
         bytes32 taskId = startedTask();
         vm.warp(NOW + 1 hours);
         vm.expectEmit();
-        emit ITaskRegistry.TaskCompleted(taskId, digest, uri, key);
-        finish(taskId, digest, uri, key);
+        emit ITaskRegistry.TaskCompleted(taskId, digest, uri, vm.addr(RESULT_KEY));
+        finish(taskId, digest, uri);
         assertStatus(taskId, ITaskRegistry.Status.Completed);
     }
 
-    function finish(bytes32 taskId, bytes32 digest, string memory uri, address key)
+    function finish(bytes32 taskId, bytes32 digest, string memory uri)
         internal
         refolds(address(tasks), 1)
     {
-        vm.prank(worker);
-        tasks.complete(taskId, digest, uri, key, "enclave", "sms");
+        complete(taskId, digest, uri);
     }
 
     function test_complete_taskOverdue() public {
@@ -563,7 +537,7 @@ contract TaskRegistryTest is BaseTest {
 
     function test_fuzz_expire_byAnybodyAfterTheDeadline(address caller, bool started) public {
         bytes32 taskId = started ? startedTask() : task();
-        vm.warp(NOW + 1 hours + 1);
+        vm.warp(NOW + 1 hours + (started ? CLAIM_WINDOW : 0) + 1);
         vm.expectEmit();
         emit ITaskRegistry.TaskExpired(taskId);
         vm.prank(caller);
@@ -575,16 +549,47 @@ contract TaskRegistryTest is BaseTest {
     function test_expire_taskNotOverdue() public {
         bytes32 taskId = task();
         vm.warp(NOW + 1 hours);
-        vm.expectRevert(
-            abi.encodeWithSelector(ITaskRegistry.TaskNotOverdue.selector, taskId, NOW + 1 hours)
-        );
+        vm.expectRevert(notOverdue(taskId));
         tasks.expire(taskId);
+    }
+
+    function test_expire_startedWithinTheClaimWindow() public {
+        bytes32 taskId = startedTask();
+        vm.warp(NOW + 1 hours);
+        vm.expectRevert(notOverdue(taskId));
+        tasks.expire(taskId);
+
+        uint256 closes = NOW + 1 hours + CLAIM_WINDOW;
+        bytes memory open =
+            abi.encodeWithSelector(ITaskRegistry.ClaimWindowOpen.selector, taskId, closes);
+        vm.warp(NOW + 1 hours + 1);
+        vm.expectRevert(open);
+        tasks.expire(taskId);
+        vm.warp(closes);
+        vm.expectRevert(open);
+        tasks.expire(taskId);
+        vm.warp(closes + 1);
+        tasks.expire(taskId);
+    }
+
+    function test_expire_settledNeedNotWait() public {
+        bytes32 taskId = startedTask();
+        tasks.settle(taskId, statement(taskId));
+        vm.warp(NOW + 1 hours + 1);
+        tasks.expire(taskId);
+        assertStatus(taskId, ITaskRegistry.Status.Expired);
     }
 
     /* SETTLE */
 
-    function test_fuzz_settle_byAnybodyOnce(address caller, bytes memory signature) public {
+    function test_CLAIM_WINDOW_isAWeek() public view {
+        assertEq(tasks.CLAIM_WINDOW(), CLAIM_WINDOW);
+    }
+
+    function test_fuzz_settle_byAnybodyOnce(address caller, uint256 time) public {
         bytes32 taskId = startedTask();
+        bytes memory signature = statement(taskId);
+        vm.warp(bound(time, NOW, NOW + 1 hours + CLAIM_WINDOW));
         vm.expectEmit();
         emit ITaskRegistry.TaskSettled(taskId);
         vm.prank(caller);
@@ -595,10 +600,21 @@ contract TaskRegistryTest is BaseTest {
         tasks.settle(taskId, signature);
     }
 
+    function test_fuzz_settle_claimWindowClosed(uint64 late) public {
+        bytes32 taskId = startedTask();
+        bytes memory signature = statement(taskId);
+        uint256 closes = NOW + 1 hours + CLAIM_WINDOW;
+        vm.warp(closes + 1 + late);
+        vm.expectRevert(
+            abi.encodeWithSelector(ITaskRegistry.ClaimWindowClosed.selector, taskId, closes)
+        );
+        tasks.settle(taskId, signature);
+    }
+
     function test_settle_doesNotStopTheWorker() public {
         bytes32 taskId = startedTask();
-        tasks.settle(taskId, "");
-        finish(taskId, DIGEST, "uri", address(1));
+        tasks.settle(taskId, statement(taskId));
+        finish(taskId, DIGEST, "uri");
     }
 
     /* GRANTS */
@@ -675,9 +691,8 @@ contract TaskRegistryTest is BaseTest {
         internal
         refolds(address(tasks), 4)
     {
-        tasks.settle(started, "signature");
-        vm.prank(worker);
-        tasks.complete(started, DIGEST, "ipfs://result", address(7), "a", "b");
+        tasks.settle(started, statement(started));
+        complete(started);
         vm.prank(requester);
         tasks.cancel(cancelled);
         vm.prank(worker);
@@ -691,7 +706,7 @@ contract TaskRegistryTest is BaseTest {
     /// @dev Each call against each state in which it must not pass, whoever calls and however late.
     function test_everyCall_wrongStatus() public {
         bytes32 completed = startedTask();
-        finish(completed, DIGEST, "uri", address(1));
+        finish(completed, DIGEST, "uri");
         bytes32 cancelled = task();
         vm.prank(requester);
         tasks.cancel(cancelled);
@@ -791,6 +806,10 @@ contract TaskRegistryTest is BaseTest {
             withGrant(orderOf(app), 5, name),
             abi.encodeWithSelector(ITaskRegistry.GrantNameInvalid.selector, 5)
         );
+    }
+
+    function notOverdue(bytes32 taskId) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(ITaskRegistry.TaskNotOverdue.selector, taskId, NOW + 1 hours);
     }
 
     function expectWrongStatus(bytes32 taskId, ITaskRegistry.Status status) internal {

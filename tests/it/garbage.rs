@@ -1,7 +1,13 @@
 //! Whatever is sent, the answer is a problem with a code, and never the service's own fault.
 
+use alloy::{
+    primitives::{Address, B256, Bytes},
+    sol_types::SolCall,
+};
 use rand::{Rng, RngCore, rngs::StdRng, seq::IndexedRandom};
 use reqwest::Method;
+use serde_json::json;
+use sesame_chain::abi::assets::IAssetRegistry;
 use sesame_tests::{Answer, Scene, World, seeded};
 
 const REQUESTS: usize = 600;
@@ -91,4 +97,31 @@ fn header(random: &mut StdRng, session: &str) -> String {
     let values =
         ["", "e30", "%", "Bearer ", "Bearer x", "kbs-session-id=", "=;=", &long, &cookie, &bearer];
     (*values.choose(random).unwrap()).to_owned()
+}
+
+/// The contracts take any bytes for text; somebody who sends bytes that are none must not stop the mirror.
+#[tokio::test]
+async fn text_that_is_not_utf_8_does_not_stop_the_mirror() {
+    let world = World::start().await;
+    let call = IAssetRegistry::registerCall {
+        kind: 1,
+        to: world.stranger.address(),
+        uri: "MARK".to_owned(),
+        digest: B256::repeat_byte(1),
+        salt: B256::ZERO,
+    };
+    let mut input = call.abi_encode();
+    let at = input.windows(4).position(|window| window == b"MARK").unwrap();
+    input[at..at + 4].fill(0xff);
+    let from: Vec<Address> = world.node.call("eth_accounts", ()).await;
+    let transaction = json!({
+        "from": from[0],
+        "to": world.deployment.asset_registry,
+        "input": Bytes::from(input),
+    });
+    let _hash: B256 = world.node.call("eth_sendTransaction", (transaction,)).await;
+    world.node.mine(3).await;
+    world.followed().await;
+    world.sms.ready().await;
+    Scene::set(&world).await.run(&world).await;
 }

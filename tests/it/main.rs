@@ -7,12 +7,15 @@
 )]
 
 mod attest;
+mod deployment;
 mod garbage;
 mod grant;
 mod lies;
+mod money;
 mod owner;
 mod refusal;
 mod reorg;
+mod replay;
 mod restart;
 mod result_key;
 mod revoke;

@@ -13,7 +13,7 @@ use sesame_protocol::{
     signature::Signature65,
     typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
 };
-use sesame_tests::{Answer, Person, World, key_of, now};
+use sesame_tests::{Answer, Options, Person, World, key_of, now};
 
 const OCTETS: Option<&str> = Some(SEALED_CONTENT_TYPE);
 
@@ -58,9 +58,13 @@ async fn send(
     Answer::to(request).await
 }
 
+fn question(world: &World, owner: &Person, secret: &SecretId) -> SecretQuery {
+    let (resource, sms) = (secret.to_string(), world.sms.identity);
+    SecretQuery { resource, owner: owner.address(), sms, deadline: now() + 300 }
+}
+
 fn query(world: &World, owner: &Person, secret: &SecretId) -> String {
-    let query =
-        SecretQuery { resource: secret.to_string(), owner: owner.address(), deadline: now() + 300 };
+    let query = question(world, owner, secret);
     SignedQuery::sign(&query, &world.sms.domain(), &owner.signer()).to_header()
 }
 
@@ -69,9 +73,9 @@ async fn head(world: &World, owner: &Person, secret: &SecretId) -> Answer {
     send(world, Method::HEAD, &format!("v1/{secret}"), Some(&header), None, Vec::new()).await
 }
 
-fn removal(owner: &Person, secret: &SecretId, version: u64) -> SecretRemoval {
-    let resource = secret.to_string();
-    SecretRemoval { resource, owner: owner.address(), epoch: 0, version, deadline: now() + 300 }
+fn removal(world: &World, owner: &Person, secret: &SecretId, version: u64) -> SecretRemoval {
+    let (resource, owner, sms) = (secret.to_string(), owner.address(), world.sms.identity);
+    SecretRemoval { resource, owner, sms, epoch: 0, version, deadline: now() + 300 }
 }
 
 async fn delete(world: &World, owner: &Person, secret: &SecretId, asked: SecretRemoval) -> Answer {
@@ -196,7 +200,7 @@ async fn signatures_hold_for_a_while() {
         let answer = push(&world, &world.requester, &secret, update).await;
         answer.is_problem(401, "signature_expired");
     }
-    let asked = SecretRemoval { deadline: 1, ..removal(&world.requester, &secret, 1) };
+    let asked = SecretRemoval { deadline: 1, ..removal(&world, &world.requester, &secret, 1) };
     let answer = delete(&world, &world.requester, &secret, asked).await;
     answer.is_problem(401, "signature_expired");
 }
@@ -232,8 +236,27 @@ async fn a_signature_is_good_for_one_chain_resource_and_version() {
         let answer = put(&world, &secret, &altered.to_header(), body.clone()).await;
         answer.is_problem(401, "wrong_signer");
     }
-    let forged = removal(requester, &secret, 1);
+    let forged = removal(&world, requester, &secret, 1);
     delete(&world, stranger, &secret, forged).await.is_problem(401, "wrong_signer");
+}
+
+/// What was said to one SMS is not said to another of the same chain.
+#[tokio::test]
+async fn a_removal_or_query_for_another_sms_is_worth_nothing() {
+    let world = World::start().await;
+    let (secret, owner) = (world.requester.secret("mine"), &world.requester);
+    let kept = owner.push(&secret, b"value").await;
+    let elsewhere = world.stranger.address();
+
+    let asked = SecretQuery { sms: elsewhere, ..question(&world, owner, &secret) };
+    let header = SignedQuery::sign(&asked, &world.sms.domain(), &owner.signer()).to_header();
+    let path = format!("v1/{secret}");
+    let answer = send(&world, Method::HEAD, &path, Some(&header), None, Vec::new()).await;
+    answer.is_bodiless_problem(401, "wrong_signer");
+
+    let asked = SecretRemoval { sms: elsewhere, ..removal(&world, owner, &secret, 2) };
+    delete(&world, owner, &secret, asked).await.is_problem(401, "wrong_signer");
+    assert_eq!(owner.owner.show(now(), &secret).await.unwrap(), Some(kept));
 }
 
 #[tokio::test]
@@ -247,7 +270,7 @@ async fn strangers_are_not_owners() {
     for secret in [&app, &mine] {
         let update = first(&world, stranger, secret).await;
         push(&world, stranger, secret, update).await.is_problem(403, "not_owner");
-        let asked = removal(stranger, secret, 2);
+        let asked = removal(&world, stranger, secret, 2);
         delete(&world, stranger, secret, asked).await.is_problem(403, "not_owner");
         head(&world, stranger, secret).await.is_bodiless_problem(403, "not_owner");
     }
@@ -295,7 +318,7 @@ async fn the_signed_epoch_is_the_assets() {
         let update = SecretUpdate { epoch: 1, ..first(&world, owner, secret).await };
         push(&world, owner, secret, update).await.is_problem(409, "wrong_epoch");
         owner.push(secret, b"value").await;
-        let asked = SecretRemoval { epoch: 1, ..removal(owner, secret, 2) };
+        let asked = SecretRemoval { epoch: 1, ..removal(&world, owner, secret, 2) };
         delete(&world, owner, secret, asked).await.is_problem(409, "wrong_epoch");
     }
 }
@@ -336,17 +359,17 @@ async fn versions_do_not_skip_repeat_or_fall() {
     let another = push(&world, &world.requester, &secret, version(1)).await;
     another.is_problem(409, "version_conflict");
     for wrong in [0, 1, 3] {
-        let asked = removal(&world.requester, &secret, wrong);
+        let asked = removal(&world, &world.requester, &secret, wrong);
         let answer = delete(&world, &world.requester, &secret, asked).await;
         answer.is_problem(409, "version_conflict");
     }
-    let asked = removal(&world.requester, &secret, 2);
+    let asked = removal(&world, &world.requester, &secret, 2);
     delete(&world, &world.requester, &secret, asked).await.is_ok();
     // What was removed does not come back by a replay.
     let replayed = put(&world, &secret, &header, body).await;
     assert_eq!(replayed.status, 409);
     head(&world, &world.requester, &secret).await.is_bodiless_problem(404, "secret_absent");
-    let asked = removal(&world.requester, &secret, 3);
+    let asked = removal(&world, &world.requester, &secret, 3);
     let again = delete(&world, &world.requester, &secret, asked).await;
     again.is_problem(404, "secret_absent");
 }
@@ -443,6 +466,36 @@ async fn a_secret_has_one_to_four_mebibytes() {
     let (header, body) = sealed(&vec![1; 4_194_304]);
     assert_eq!(body.len(), MAX_SEALED_BYTES);
     put(&world, &secret, &header, body).await.is_ok();
+}
+
+/// Anybody may push secrets of their own, so these end where the index and the receipts would find no room.
+#[tokio::test]
+async fn secrets_leave_room_for_index_and_receipts() {
+    let full = Options { free_reserve_bytes: u64::MAX, ..Options::default() };
+    let mut world = World::with(full).await;
+    let secret = world.requester.secret("mine");
+    let update = first(&world, &world.requester, &secret).await;
+    let refused = push(&world, &world.requester, &secret, update.clone()).await;
+    refused.is_problem(507, "storage_low");
+    // The body is not waited for.
+    let (header, _) = signed(&world, &world.requester, update.clone());
+    let request = world.sms.request(Method::PUT, &format!("v1/{secret}"));
+    let request = request.header(AUTHORIZATION_HEADER, &header);
+    let request = request.header("content-type", SEALED_CONTENT_TYPE);
+    let endless = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let refused = Answer::to(request.body(reqwest::Body::wrap_stream(endless))).await;
+    refused.is_problem(507, "storage_low");
+    // Strangers do not learn of it.
+    let strange = push(&world, &world.stranger, &secret, update.clone()).await;
+    strange.is_problem(401, "wrong_signer");
+    world.app(&world.developer).await;
+    world.confirmed().await;
+
+    world.sms.stop().await;
+    world.sms.config.free_reserve_bytes = 0;
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    push(&world, &world.requester, &secret, update).await.is_ok();
 }
 
 #[tokio::test]

@@ -71,6 +71,10 @@ async fn a_task_past_its_deadline_has_expired() {
     answer.is_denied(&["task_expired"]);
     assert_eq!(answer.json()["denials"][0]["deadline"], scene.order.deadline);
 
+    // It started, so that its owners have a week to claim their prices before the requester gets them back.
+    let early = world.stranger.chain.expire(scene.task).await.unwrap_err();
+    assert!(early.to_string().contains("ClaimWindowOpen"), "{early}");
+    world.node.mine_at(scene.order.deadline + 7 * 24 * 3600 + 1).await;
     world.stranger.chain.expire(scene.task).await.unwrap();
     world.followed().await;
     let answer = scene.ask(&world).await;

@@ -23,7 +23,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sesame-sms", &["domain", "protocol", "view", "chain", "indexer", "attestation", "vault"]),
     ("sesame-enclave", &["domain", "protocol", "client", "attestation"]),
     ("sesame-worker", &["domain", "protocol", "chain", "client", "attestation", "enclave"]),
-    ("sesame", &["domain", "protocol", "client", "chain", "sms", "worker", "attestation"]),
+    (
+        "sesame",
+        &["domain", "protocol", "client", "chain", "sms", "worker", "attestation", "enclave"],
+    ),
 ];
 
 /// Heavy dependencies, and the rooms that may have them.

@@ -6,13 +6,13 @@ use alloy::{
     consensus::constants::ETH_TO_WEI,
     network::TransactionBuilder,
     node_bindings::{Anvil, AnvilInstance},
-    primitives::{Address, Bytes, U256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::TransactionRequest,
     sol_types::SolValue,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use sesame_chain::Deployment;
+use sesame_chain::{CodeHashes, Deployment};
 use sesame_domain::Block;
 
 use crate::{ROOT, eventually};
@@ -152,20 +152,32 @@ impl Node {
                 .with_nonce(nonce)
                 .with_gas_limit(8_000_000)
                 .with_deploy_code(creation_code(contract, argument));
-            let _: alloy::primitives::B256 = self.call("eth_sendTransaction", (transaction,)).await;
+            let _: B256 = self.call("eth_sendTransaction", (transaction,)).await;
         }
         eventually("the contracts are deployed", async || {
             let code = self.provider.get_code_at(tasks).await.expect("the node answers");
             (!code.is_empty()).then_some(())
         })
         .await;
+        let (asset_registry, enclave_whitelist, task_registry) =
+            tokio::join!(self.code_hash(assets), self.code_hash(whitelist), self.code_hash(tasks));
         Deployment {
             chain_id: self.anvil.chain_id(),
             first_block,
             asset_registry: assets,
             enclave_whitelist: whitelist,
             task_registry: tasks,
+            code_hashes: Some(CodeHashes { asset_registry, enclave_whitelist, task_registry }),
         }
+    }
+
+    async fn code_hash(&self, contract: Address) -> B256 {
+        keccak256(self.provider.get_code_at(contract).await.expect("the node answers"))
+    }
+
+    /// Replaces the code at an address.
+    pub async fn set_code(&self, contract: Address, code: Bytes) {
+        let _: serde_json::Value = self.call("anvil_setCode", (contract, code)).await;
     }
 
     /// Gives an account some of the chain's coin.

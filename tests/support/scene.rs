@@ -94,16 +94,17 @@ impl Scene {
         let session = enclave.attest(self.task, &world.worker).await.expect("attested");
         let (_, digest) = session.bundle_with_digest(self.task).await.expect("released");
         let key = Signer::random();
-        let certificate = session.certify(self.task, key.address()).await.expect("certified");
+        let tasks = TaskDomain {
+            chain_id: world.deployment.chain_id,
+            task_registry: world.deployment.task_registry,
+        };
+        let certificate = session.certify(self.task, key.address(), &tasks).await;
+        let certificate = certificate.expect("certified");
         let result = TaskResult {
             task: self.task.0,
             bundleDigest: digest,
             resultDigest: B256::repeat_byte(9),
             resultUri: "ipfs://result".to_owned(),
-        };
-        let tasks = TaskDomain {
-            chain_id: world.deployment.chain_id,
-            task_registry: world.deployment.task_registry,
         };
         let report = Report {
             digest: result.resultDigest,

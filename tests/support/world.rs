@@ -22,11 +22,18 @@ pub struct Options {
     pub max_lag: Duration,
     /// Greatest age of the head's timestamp, seconds.
     pub max_head_age: u64,
+    /// Bytes of the disk that secrets leave free.
+    pub free_reserve_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { confirmations: 2, max_lag: Duration::from_secs(10), max_head_age: 3600 }
+        Self {
+            confirmations: 2,
+            max_lag: Duration::from_secs(10),
+            max_head_age: 3600,
+            free_reserve_bytes: 0,
+        }
     }
 }
 
@@ -81,6 +88,7 @@ impl World {
             poll: Duration::from_millis(20),
             max_lag: options.max_lag,
             max_head_age: options.max_head_age,
+            free_reserve_bytes: options.free_reserve_bytes,
             policy: Policy::insecure_trusting_simulated(root.address()),
         };
         let sms = Sms::start(config).await;

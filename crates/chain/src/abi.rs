@@ -44,6 +44,20 @@ pub mod tasks {
     }
 }
 
+/// What tasks are paid in, unless in the native coin.
+pub mod currency {
+    alloy::sol! {
+        #![sol(all_derives)]
+
+        /// What an ERC-20 that follows ERC-6093 says no with, and what the task registry says of one that does not.
+        interface IERC20 {
+            error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
+            error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
+            error SafeERC20FailedOperation(address token);
+        }
+    }
+}
+
 /// The running hash of each registry.
 pub mod journal {
     alloy::sol! {

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use alloy::{
     contract::SolCallBuilder,
     network::EthereumWallet,
-    primitives::{Address, B256, Bytes},
+    primitives::{Address, B256, Bytes, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::TransactionReceipt,
     signers::local::PrivateKeySigner,
@@ -205,13 +205,18 @@ impl Contracts {
         Ok(event.map(|event| event.serial))
     }
 
-    /// Buys a task.
+    /// Buys a task. The cost goes with it in the native coin; of an ERC-20 the account must have approved it before.
     ///
     /// # Errors
     /// When the contract refuses or the node does not answer.
     pub async fn purchase(&self, order: &Order) -> Result<Mined<TaskId>, ChainError> {
+        let value = match order.currency {
+            Address::ZERO => self.cost_of(order).await?,
+            _ => U256::ZERO,
+        };
+        // Never more than the order allows: the contract then says that this is too little.
         let tasks = self.tasks();
-        let call = tasks.purchase(order.into());
+        let call = tasks.purchase(order.into()).value(value.min(order.max_cost));
         let event = self.send_for::<_, ITaskRegistry::TaskPurchased>(call).await?;
         Ok(event.map(|event| TaskId(event.taskId)))
     }
@@ -256,6 +261,29 @@ impl Contracts {
     /// When the contract refuses or the node does not answer.
     pub async fn expire(&self, task: TaskId) -> Result<Mined<()>, ChainError> {
         self.send(self.tasks().expire(task.0)).await
+    }
+
+    /// Has the owners of a task's assets paid, on the word of its SMS that the secrets were released; for anybody.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn settle(
+        &self,
+        task: TaskId,
+        sms_signature: Bytes,
+    ) -> Result<Mined<()>, ChainError> {
+        self.send(self.tasks().settle(task.0, sms_signature)).await
+    }
+
+    /// Takes out all that the account has earned or was given back in a currency, zero for the native coin; gives the
+    /// amount.
+    ///
+    /// # Errors
+    /// When the contract refuses or the node does not answer.
+    pub async fn withdraw(&self, currency: Address) -> Result<Mined<U256>, ChainError> {
+        let tasks = self.tasks();
+        let event = self.send_for::<_, ITaskRegistry::Withdrawn>(tasks.withdraw(currency)).await?;
+        Ok(event.map(|event| event.amount))
     }
 
     async fn send<C: SolCall + Unpin>(

@@ -53,7 +53,7 @@ pub struct TaskResult {
     pub digest: B256,
     /// Where the result is.
     pub uri: String,
-    /// The address of the key that signed the result inside the TEE; zero until results are signed.
+    /// The address of the key that signed the result inside the TEE.
     pub enclave_key: Address,
 }
 

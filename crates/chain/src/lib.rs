@@ -10,8 +10,8 @@ mod reader;
 mod refusal;
 
 pub use contracts::{Contracts, Mined, Report};
-pub use deployment::{Deployment, DeploymentError};
+pub use deployment::{CodeHashes, Deployment, DeploymentError};
 pub use error::ChainError;
 pub use history::{AuthorizationState, ListedEnclave, PurchasedTask, TaskResult, TasksUpTo};
-pub use reader::{Content, Reader, TaskFacts};
+pub use reader::{Content, Escrow, Reader, TaskFacts};
 pub use refusal::{Refused, refusal_of};

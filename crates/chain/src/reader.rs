@@ -6,13 +6,17 @@ use alloy::{
     primitives::{Address, B256, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
 };
-use sesame_domain::{AssetId, AssetKind, Block, TaskId, TaskStatus};
+use sesame_domain::{
+    AssetId, AssetKind, Authorization, Block, EnclaveId, Journal, Order, Registry, TaskId,
+    TaskStatus,
+};
 use url::Url;
 
 use crate::{
     ChainError, Deployment,
     abi::{
         assets::{IAssetRegistry::IAssetRegistryInstance, IERC721::IERC721Instance},
+        journal::IJournal::IJournalInstance,
         tasks::ITaskRegistry::ITaskRegistryInstance,
         whitelist::IEnclaveWhitelist::IEnclaveWhitelistInstance,
     },
@@ -41,6 +45,15 @@ pub struct TaskFacts {
     pub sms: Address,
     /// Last second at which it may run.
     pub deadline: u64,
+}
+
+/// What a task holds of its requester's money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escrow {
+    /// The ERC-20; zero for the native coin.
+    pub currency: Address,
+    /// How much of it, in its smallest unit.
+    pub amount: U256,
 }
 
 /// One deployment's contracts behind one node, for reading.
@@ -187,6 +200,72 @@ impl Reader {
     pub async fn is_grant_revoked(&self, task: TaskId, index: u32) -> Result<bool, ChainError> {
         let answer = self.tasks().isGrantRevoked(task.0, index).call().await;
         answer.map_err(|error| self.refused(error))
+    }
+
+    /// The authorization of a pair as it was last written, and whether it was not revoked since; none when there never was
+    /// one. It holds only in the epoch that it names.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn authorization_of(
+        &self,
+        asset: AssetId,
+        enclave: EnclaveId,
+    ) -> Result<Option<(Authorization, bool)>, ChainError> {
+        let answer = self.whitelist().authorizationOf(asset.to_u256(), enclave.0).call().await;
+        let written = answer.map_err(|error| self.refused(error))?;
+        let (epoch, serial) = (written.epoch, written.serial);
+        let terms = convert::terms(written.terms);
+        Ok((serial != 0).then_some((Authorization { epoch, serial, terms }, written.active)))
+    }
+
+    /// What an order costs by the terms of now: the prices of its app and data, and the worker's reward.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn cost_of(&self, order: &Order) -> Result<U256, ChainError> {
+        let assets = std::iter::once(order.app).chain(order.data.iter().copied());
+        let prices = assets.map(|asset| self.authorization_of(asset, order.enclave));
+        let prices = futures::future::try_join_all(prices).await?;
+        Ok(prices.into_iter().flatten().fold(order.reward, |cost, (authorization, _)| {
+            cost.saturating_add(authorization.terms.price)
+        }))
+    }
+
+    /// What an account can withdraw in a currency, zero for the native coin.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn credit_of(&self, account: Address, currency: Address) -> Result<U256, ChainError> {
+        let answer = self.tasks().creditOf(account, currency).call().await;
+        answer.map_err(|error| self.refused(error))
+    }
+
+    /// What a task holds in escrow; nothing once it has ended.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn escrow_of(&self, task: TaskId) -> Result<Escrow, ChainError> {
+        let answer = self.tasks().escrowOf(task.0).call().await;
+        let escrow = answer.map_err(|error| self.refused(error))?;
+        Ok(Escrow { currency: escrow.currency, amount: escrow.amount })
+    }
+
+    /// The journal of a registry.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn journal_of(&self, registry: Registry) -> Result<Journal, ChainError> {
+        let address = match registry {
+            Registry::Assets => self.deployment.asset_registry,
+            Registry::Whitelist => self.deployment.enclave_whitelist,
+            Registry::Tasks => self.deployment.task_registry,
+        };
+        let answer = IJournalInstance::new(address, self.provider.clone()).journal().call().await;
+        let answer = answer.map_err(|error| self.refused(error))?;
+        let mut word = B256::right_padding_from(answer.hash.as_slice());
+        word.0[24..].copy_from_slice(&answer.sequence.to_be_bytes());
+        Ok(Journal(word))
     }
 
     /// What an account has, in the chain's smallest unit.

@@ -96,7 +96,7 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Run the tasks that name this account as their worker.
     Worker(Box<WorkerArgs>),
-    /// Make an account, or see which one is in use.
+    /// Make an account, see which one is in use, and take out what it earned.
     #[command(subcommand)]
     Account(AccountCommand),
     /// Register, measure and sell apps.

@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         }
     };
     start_logging(&cli);
+    if let Err(error) = sesame_enclave::harden::harden() {
+        return failure::report(&error.into()).into();
+    }
     let output = Output::new(cli.global.json);
     match run(cli, output) {
         Ok(code) => code.into(),

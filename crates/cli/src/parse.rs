@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256, U256, utils::parse_units};
 use sesame_domain::Grant;
 
 /// A text of the command line is not what it should be.
@@ -17,6 +17,14 @@ pub(crate) enum ParseError {
     /// Not a number with a unit.
     #[error("expected a number and s, m, h or d, such as 90s, 10m, 2h or 1d")]
     NotADuration,
+    /// Not an amount of money.
+    #[error(
+        "expected a whole number of the smallest unit, or one of ether or gwei, such as 0.25ether"
+    )]
+    NotAnAmount,
+    /// Not a currency.
+    #[error("expected `native`, or the address of an ERC-20")]
+    NotACurrency,
     /// Not 32 bytes.
     #[error("expected 0x and 64 hexadecimal digits")]
     NotBytes32,
@@ -45,6 +53,37 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
     let number = number.parse::<u64>().ok().filter(|_| digits);
     let number = number.and_then(|number| number.checked_mul(seconds));
     number.map(Duration::from_secs).ok_or(ParseError::NotADuration)
+}
+
+/// An amount of money: `1500` of the currency's smallest unit, or `0.25ether`, `3gwei`.
+pub(crate) fn amount(text: &str) -> Result<U256, ParseError> {
+    let units =
+        ["ether", "gwei"].into_iter().find_map(|unit| Some((text.strip_suffix(unit)?, unit)));
+    let (number, unit) = units.unwrap_or((text, "wei"));
+    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && number.ends_with(|c: char| c.is_ascii_digit());
+    let whole = unit != "wei" || !number.contains('.');
+    let decimals = match unit {
+        "ether" => 18,
+        "gwei" => 9,
+        _ => 0,
+    };
+    // More decimals than the unit has would be cut off without a word.
+    let exact = number.split_once('.').is_none_or(|(_, fraction)| fraction.len() <= decimals);
+    if !(plain && whole && exact) {
+        return Err(ParseError::NotAnAmount);
+    }
+    let parsed = parse_units(number, unit).map_err(|_| ParseError::NotAnAmount)?;
+    Ok(parsed.get_absolute())
+}
+
+/// `native`, or the address of an ERC-20; the contracts write zero for the native coin.
+pub(crate) fn currency(text: &str) -> Result<Address, ParseError> {
+    if text == "native" {
+        return Ok(Address::ZERO);
+    }
+    text.parse().map_err(|_| ParseError::NotACurrency)
 }
 
 /// `0x` and 64 hexadecimal digits: a digest or a salt.
@@ -77,6 +116,51 @@ mod tests {
             ["", "s", "10", "+1s", "-1s", "1.5h", "10 m", "1w", "1é", "99999999999999999999d"]
         {
             assert_eq!(duration(bad), Err(ParseError::NotADuration), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_whole_or_have_a_unit() {
+        let (gwei, ether) = (10_u64.pow(9), 10_u64.pow(18));
+        for (text, wei) in [
+            ("0", 0),
+            ("1500", 1500),
+            ("3gwei", 3 * gwei),
+            ("0.25ether", ether / 4),
+            ("1.000000001gwei", gwei + 1),
+        ] {
+            assert_eq!(amount(text), Ok(U256::from(wei)), "{text}");
+        }
+        let greatest = U256::MAX.to_string();
+        assert_eq!(amount(&greatest), Ok(U256::MAX));
+        for bad in [
+            "",
+            "ether",
+            "-1",
+            "+1",
+            "1.5",
+            ".5ether",
+            "5.ether",
+            "1.2.3ether",
+            "1 ether",
+            "0x10",
+            "1e3",
+            "1_000",
+            "1.0000000001gwei",
+            &format!("{greatest}0"),
+            &format!("{greatest}gwei"),
+        ] {
+            assert_eq!(amount(bad), Err(ParseError::NotAnAmount), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_native_or_an_address() {
+        assert_eq!(currency("native"), Ok(Address::ZERO));
+        let token = Address::repeat_byte(7);
+        assert_eq!(currency(&token.to_string()), Ok(token));
+        for bad in ["", "ether", "0x07"] {
+            assert_eq!(currency(bad), Err(ParseError::NotACurrency), "{bad}");
         }
     }
 

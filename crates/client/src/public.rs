@@ -2,7 +2,9 @@
 
 use alloy_primitives::Address;
 use sesame_domain::{EnclaveId, Resource, TaskId};
-use sesame_protocol::{explain::Explanation, keys::KeysDocument, status::Status};
+use sesame_protocol::{
+    explain::Explanation, keys::KeysDocument, results::Settlement, status::Status,
+};
 
 use crate::{
     ClientError, TransportError,
@@ -79,6 +81,17 @@ impl Public {
             }
         }
         send(self.http.client().get(url), MAX_DOCUMENT).await?.success()
+    }
+
+    /// `GET /v1/tasks/{id}/settlement`: the SMS's word that it released the task's bundle, for `TaskRegistry.settle`.
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes, or it is a problem: `not_released` when the SMS released nothing.
+    pub async fn settlement(&self, task: TaskId) -> Result<Settlement, ClientError> {
+        let request =
+            self.http.client().get(self.http.url(&format!("v1/tasks/{task}/settlement"))?);
+        send(request, MAX_DOCUMENT).await?.success()
     }
 }
 

@@ -14,6 +14,7 @@ use sesame_protocol::{
     denial::DenialBody,
     jwe::EnclaveKey,
     rcar::Tee,
+    results::TaskDomain,
     signature::{Signature65, Signer},
 };
 
@@ -29,6 +30,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause that an SMS may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// No run waits longer, whatever its deadline.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// There is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +57,9 @@ impl ReleaseError {
                 EnclaveError::Unavailable { .. } | EnclaveError::Transport(_) => "sms_unavailable",
                 EnclaveError::NotAttested { .. } => "not_attested",
                 EnclaveError::Bundle(_) | EnclaveError::Jwe(_) => "bundle_refused",
-                EnclaveError::Substituted { .. } => "substituted",
+                EnclaveError::Substituted { .. } | EnclaveError::ForeignCertificate => {
+                    "substituted"
+                }
                 EnclaveError::AttestAgain { .. }
                 | EnclaveError::Absent { .. }
                 | EnclaveError::Refused { .. }
@@ -136,7 +142,7 @@ pub async fn release<W: Write>(
     patience: Duration,
     channel: &mut Channel<W>,
 ) -> Result<Released, ReleaseError> {
-    let end = Instant::now() + patience;
+    let end = Instant::now() + patience.min(LONGEST_PATIENCE);
     let key = EnclaveKey::random();
     let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, Tee::Sample)?;
     loop {
@@ -165,7 +171,8 @@ async fn attempt<W: Write>(
     }
     let result_key = Signer::random();
     let key = result_key.address();
-    let certificate = patiently(end, async || session.certify(task, key).await).await?;
+    let tasks = TaskDomain { chain_id: bundle.chain_id, task_registry: bundle.task_registry };
+    let certificate = patiently(end, async || session.certify(task, key, &tasks).await).await?;
     Ok(Released { bundle, digest, result_key, certificate })
 }
 

@@ -23,6 +23,19 @@ use crate::verify::Watched;
 /// What a contract encodes has one encoding: any other was made by somebody else.
 const STRICT: AbiDecoderConfig = AbiDecoderConfig::new().strict(true);
 
+/// Stands where text is not UTF-8. The contracts take any bytes for text, so nobody must be able to stop the mirror by them.
+const REPLACEMENT: char = '\u{FFFD}';
+
+/// Strictly, or, where nothing but text keeps a log from that, with its text made readable.
+fn decode<E: std::fmt::Debug>(
+    decode: impl Fn(AbiDecoderConfig) -> Result<E, sol_types::Error>,
+) -> Result<E, Refusal> {
+    decode(STRICT).or_else(|error| match decode(AbiDecoderConfig::new()) {
+        Ok(event) if format!("{event:?}").contains(REPLACEMENT) => Ok(event),
+        _ => Err(error.into()),
+    })
+}
+
 /// A log of our contracts that is not one of their events: other contracts than the manifest says, or a node that lies.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -156,7 +169,8 @@ fn asset_event(log: &Log) -> Result<ChainEvent, Refusal> {
         let (asset, from, to) = (transfer.tokenId.into(), transfer.from, transfer.to);
         return Ok(ChainEvent::AssetTransferred { asset, from, to });
     }
-    Ok(match IAssetRegistryEvents::decode_log_with_config(&log.inner, STRICT)?.data {
+    let events = |how| IAssetRegistryEvents::decode_log_with_config(&log.inner, how);
+    Ok(match decode(events)?.data {
         IAssetRegistryEvents::AssetRegistered(event) => ChainEvent::AssetRegistered {
             asset: event.assetId.into(),
             kind: AssetKind::try_from(event.kind)?,
@@ -172,7 +186,8 @@ fn asset_event(log: &Log) -> Result<ChainEvent, Refusal> {
 }
 
 fn whitelist_event(log: &Log) -> Result<ChainEvent, Refusal> {
-    Ok(match IEnclaveWhitelistEvents::decode_log_with_config(&log.inner, STRICT)?.data {
+    let events = |how| IEnclaveWhitelistEvents::decode_log_with_config(&log.inner, how);
+    Ok(match decode(events)?.data {
         IEnclaveWhitelistEvents::EnclaveAuthorized(event) => ChainEvent::EnclaveAuthorized {
             asset: event.assetId.into(),
             enclave: EnclaveId(event.enclaveId),
@@ -190,7 +205,8 @@ fn whitelist_event(log: &Log) -> Result<ChainEvent, Refusal> {
 fn task_event(log: &Log) -> Result<ChainEvent, Refusal> {
     use ITaskRegistryEvents as Event;
 
-    Ok(match Event::decode_log_with_config(&log.inner, STRICT)?.data {
+    let events = |how| Event::decode_log_with_config(&log.inner, how);
+    Ok(match decode(events)?.data {
         Event::TaskPurchased(event) => ChainEvent::TaskPurchased {
             task: TaskId(event.taskId),
             requester: event.requester,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use alloy::eips::BlockNumberOrTag;
+use alloy::primitives::{Address, B256};
 use futures::{StreamExt, stream};
 use sesame_domain::{Block, BlockEvents};
 use sesame_view::{Cursor, View, WriteError};
@@ -44,6 +45,26 @@ pub enum MirrorError {
         expected: u64,
         /// The node's chain.
         got: u64,
+    },
+    /// The manifest names an address where nothing stands.
+    #[error(
+        "there is no contract at {address}: the manifest is another deployment's, or the node has not caught up with it"
+    )]
+    NoContract {
+        /// Which contract.
+        address: Address,
+    },
+    /// Another contract stands where the manifest names one of ours: its events would mean something else.
+    #[error(
+        "the contract at {address} is not the deployment's: its code hashes to {got}, the manifest says {expected}"
+    )]
+    WrongCode {
+        /// Which contract.
+        address: Address,
+        /// What the manifest says.
+        expected: B256,
+        /// What stands there.
+        got: B256,
     },
     /// The chain was rewritten deeper than the operator thought possible.
     #[error(
@@ -122,6 +143,8 @@ pub struct Mirror {
     pub decoder: Decoder,
     /// EIP-155 id of the deployment's chain.
     pub chain_id: u64,
+    /// The contracts, with the hash of the code that each should have where the manifest says so.
+    pub contracts: [(Address, Option<B256>); 3],
     /// The first block that can hold an event.
     pub first_block: u64,
     /// Which block is deep enough.
@@ -183,17 +206,23 @@ impl Mirror {
                 Ok(Step::Behind { at, to }) => self.publish(State::Backfilling { at, to }, None),
                 Err(RoundError::Fatal(error)) => return Err(error),
                 Err(error) => {
-                    let reason = with_causes(&error);
+                    // The causes may quote the endpoint's url, which may hold a key.
+                    let reason = error.to_string();
                     tracing::warn!(%reason, "the node's answer cannot be used");
                     self.nodes.fail_over();
-                    self.publish(State::Failing { reason }, None);
                     if error.doubts_the_mirror() {
-                        self.pulse.send_modify(|pulse| pulse.fresh_at = None);
+                        self.forget_freshness();
                     }
+                    self.publish(State::Failing { reason }, None);
                     tokio::time::sleep(self.poll).await;
                 }
             }
         }
+    }
+
+    /// Nothing is released until the nodes confirm the mirror's head again.
+    fn forget_freshness(&self) {
+        self.pulse.send_modify(|pulse| pulse.fresh_at = None);
     }
 
     /// A failing round leaves `fresh_at` as it was, so that staleness counts from the last good answer.
@@ -235,10 +264,20 @@ impl Mirror {
         Ok(Step::CaughtUp)
     }
 
+    /// The node's chain, and the code of each contract, are those of the manifest.
     async fn check_chain(&self) -> Result<(), RoundError> {
         let expected = self.chain_id;
         let served = self.nodes.serve_chain(expected).await?;
-        Ok(served.map_err(|got| MirrorError::WrongChain { expected, got })?)
+        served.map_err(|got| MirrorError::WrongChain { expected, got })?;
+        for (address, expected) in self.contracts {
+            let Some(got) = self.nodes.any().code_hash(address).await? else {
+                return Err(MirrorError::NoContract { address }.into());
+            };
+            if let Some(expected) = expected.filter(|expected| *expected != got) {
+                return Err(MirrorError::WrongCode { address, expected, got }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The block before the first is the ground that the first must join; it is confirmed by the operator's manifest, and holds
@@ -386,6 +425,8 @@ impl Mirror {
             if ours.hash == theirs.hash {
                 let depth = cursor.head.number - number;
                 tracing::warn!(block.number = number, depth, "reorg: {depth} blocks undone");
+                // What was undone may have been a revocation: nothing is released before the node confirms the new head.
+                self.forget_freshness();
                 self.view.unwind(number)?;
                 return Ok(());
             }
@@ -434,17 +475,4 @@ impl Mirror {
         let ours = self.view.header(theirs.number)?;
         Ok(if ours.is_some_and(|ours| ours.hash == theirs.hash) { theirs.number } else { 0 })
     }
-}
-
-/// What happened, for people: without the endpoints' urls, which may hold keys, and without what a node sent.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    let line = text.lines().next().unwrap_or_default();
-    let words = line.split(' ').map(|word| if word.contains("://") { "(url)" } else { word });
-    words.collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@ use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
-    primitives::{Address, B256},
+    primitives::{Address, B256, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::BatchRequest,
@@ -106,6 +106,15 @@ impl Node {
     /// When the node does not answer.
     pub async fn chain_id(&self) -> Result<u64, SourceError> {
         answer(|| self.provider.get_chain_id()).await
+    }
+
+    /// Keccak-256 of the code at an address, after the newest block; none where there is no code.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn code_hash(&self, address: Address) -> Result<Option<B256>, SourceError> {
+        let code = answer(|| self.provider.get_code_at(address)).await?;
+        Ok((!code.is_empty()).then(|| keccak256(code)))
     }
 
     /// The header at a height or tag.

@@ -67,13 +67,17 @@ impl TaskDomain {
     /// What is signed for a message: `keccak256(0x1901 ‖ domain separator ‖ struct hash)`.
     #[must_use]
     pub fn signing_hash<T: SolStruct>(&self, message: &T) -> B256 {
-        message.eip712_signing_hash(&Eip712Domain::new(
+        message.eip712_signing_hash(&self.eip712())
+    }
+
+    fn eip712(&self) -> Eip712Domain {
+        Eip712Domain::new(
             Some("Sesame".into()),
             Some("1".into()),
             Some(alloy_primitives::U256::from(self.chain_id)),
             Some(self.task_registry),
             None,
-        ))
+        )
     }
 
     /// The SMS's word for a result key.
@@ -166,6 +170,8 @@ pub struct Settlement {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const DOMAIN: TaskDomain =
@@ -202,5 +208,92 @@ mod tests {
         let signature = signed[32..].try_into().unwrap();
         let signer = crate::signature::recover(DOMAIN.signing_hash(&result), &signature).unwrap();
         assert_eq!(signer, key.address());
+    }
+
+    /// The fixture that the contracts' tests check too.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fixture {
+        chain_id: u64,
+        task_registry: Address,
+        private_keys: BTreeMap<String, B256>,
+        addresses: BTreeMap<String, Address>,
+        vectors: Vec<Vector>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Vector {
+        primary_type: String,
+        message: serde_json::Value,
+        domain_separator: B256,
+        struct_hash: B256,
+        digest: B256,
+        signer: Address,
+        signature: Signature65,
+    }
+
+    impl Vector {
+        fn bytes32(&self, field: &str) -> B256 {
+            serde_json::from_value(self.message[field].clone()).unwrap()
+        }
+
+        /// Hashes, and both ways of the signature; signatures are deterministic (RFC 6979).
+        fn check<T: SolStruct>(&self, domain: &TaskDomain, message: &T, signed: Signature65) {
+            assert_eq!(message.eip712_hash_struct(), self.struct_hash, "{}", self.primary_type);
+            assert_eq!(domain.eip712().separator(), self.domain_separator);
+            let digest = domain.signing_hash(message);
+            assert_eq!(digest, self.digest, "{}", self.primary_type);
+            assert_eq!(signed, self.signature, "{}", self.primary_type);
+            assert_eq!(crate::signature::recover(digest, &self.signature).unwrap(), self.signer);
+        }
+    }
+
+    #[test]
+    fn hashes_and_signatures_are_those_that_the_contracts_check() {
+        let fixture: Fixture =
+            serde_json::from_str(include_str!("../../../tests/fixtures/results.json")).unwrap();
+        let signer = |name: &str| {
+            let signer = Signer::from_bytes(&fixture.private_keys[name].0).unwrap();
+            assert_eq!(signer.address(), fixture.addresses[name]);
+            signer
+        };
+        let (sms, key) = (signer("sms"), signer("result"));
+        let domain =
+            TaskDomain { chain_id: fixture.chain_id, task_registry: fixture.task_registry };
+        let mut checked = BTreeMap::<_, u32>::new();
+        for vector in &fixture.vectors {
+            let kind = vector.primary_type.as_str();
+            // Those of owners are the whitelist's, and no Rust signs them.
+            if matches!(kind, "Authorize" | "Revoke") {
+                continue;
+            }
+            let task = TaskId(vector.bytes32("task"));
+            match kind {
+                "ResultKey" => {
+                    let message = ResultKey { task: task.0, key: key.address() };
+                    assert_eq!(vector.message["key"], serde_json::json!(message.key));
+                    vector.check(&domain, &message, domain.certify(task, message.key, &sms));
+                }
+                "BundleReleased" => {
+                    let message = BundleReleased { task: task.0 };
+                    vector.check(&domain, &message, domain.released(task, &sms));
+                }
+                "TaskResult" => {
+                    let message = TaskResult {
+                        task: task.0,
+                        bundleDigest: vector.bytes32("bundleDigest"),
+                        resultDigest: vector.bytes32("resultDigest"),
+                        resultUri: vector.message["resultUri"].as_str().unwrap().to_owned(),
+                    };
+                    let word = domain.sign_result(&message, &key);
+                    assert_eq!(&word[..32], message.bundleDigest.as_slice());
+                    vector.check(&domain, &message, word[32..].try_into().unwrap());
+                }
+                other => panic!("{other} is not known here"),
+            }
+            *checked.entry(kind).or_default() += 1;
+        }
+        assert_eq!(checked, [("BundleReleased", 1), ("ResultKey", 1), ("TaskResult", 2)].into());
     }
 }

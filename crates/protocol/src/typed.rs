@@ -43,6 +43,8 @@ mod messages {
             string resource;
             /// Who owns the secret.
             address owner;
+            /// The identity of the SMS that is asked.
+            address sms;
             /// The asset's epoch; 0 for a requester's secret.
             uint64 epoch;
             /// The version that the removal makes: one more than the last.
@@ -58,6 +60,8 @@ mod messages {
             string resource;
             /// Who owns the secret.
             address owner;
+            /// The identity of the SMS that is asked.
+            address sms;
             /// Last second at which the SMS may answer.
             uint64 deadline;
         }
@@ -197,6 +201,7 @@ mod tests {
     fn hashes() -> BTreeMap<&'static str, B256> {
         let domain = domain();
         let (update, owner) = (update(), Address::repeat_byte(0xb1));
+        let sms = Address::repeat_byte(0xb2);
         let resource = update.resource.clone();
         let deadline = update.deadline;
         BTreeMap::from([
@@ -208,17 +213,18 @@ mod tests {
                 domain.signing_hash(&SecretRemoval {
                     resource: resource.clone(),
                     owner,
+                    sms,
                     epoch: 2,
                     version: 8,
                     deadline,
                 }),
             ),
-            ("secretQuery", domain.signing_hash(&SecretQuery { resource, owner, deadline })),
+            ("secretQuery", domain.signing_hash(&SecretQuery { resource, owner, sms, deadline })),
             (
                 "runVoucher",
                 domain.signing_hash(&RunVoucher {
                     task: word(0xd1),
-                    sms: Address::repeat_byte(0xb2),
+                    sms,
                     enclaveKey: word(0xd2),
                     deadline,
                 }),

@@ -6,6 +6,9 @@ use sesame_attestation::Policy;
 use sesame_chain::Deployment;
 use sesame_indexer::Confirmation;
 
+/// How much of the data folder's file system stays free unless told otherwise: 1 GiB.
+pub const DEFAULT_FREE_RESERVE: u64 = 1 << 30;
+
 /// The configuration of one service.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -27,6 +30,8 @@ pub struct Config {
     pub max_lag: Duration,
     /// Greatest age of the head's timestamp, seconds.
     pub max_head_age: u64,
+    /// Bytes of the data folder's file system that secrets leave free, so that index and receipts never find it full.
+    pub free_reserve_bytes: u64,
     /// Which enclaves are admitted at all.
     pub policy: Policy,
 }

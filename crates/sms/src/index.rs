@@ -130,6 +130,7 @@ async fn rebuilt(
         view: view.clone(),
         decoder: Decoder::new(deployment),
         chain_id: deployment.chain_id,
+        contracts: deployment.contracts(),
         first_block: deployment.first_block,
         confirmation: Confirmation::Blocks(0),
         prove_every: 1,

@@ -12,7 +12,7 @@ mod receipt;
 mod run;
 mod service;
 
-pub use config::Config;
+pub use config::{Config, DEFAULT_FREE_RESERVE};
 pub use problem::{Code, codes};
 pub use receipt::{Receipt, ReceiptError, verify_log};
 pub use run::{ServeError, routes, run};

@@ -94,6 +94,8 @@ codes! {
     WrongSealingKey = "wrong_sealing_key", UNPROCESSABLE_ENTITY, "sealed to another key";
     /// Sealed for another resource, owner, epoch or version.
     DoesNotOpen = "does_not_open", UNPROCESSABLE_ENTITY, "the sealed body does not open";
+    /// The data folder's file system has no room for secrets but the reserve.
+    StorageLow = "storage_low", INSUFFICIENT_STORAGE, "no room for another secret";
     /// There is no such secret.
     SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
     /// The protocol version is not spoken here.

@@ -8,7 +8,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
 use alloy_primitives::{Address, B256, keccak256};
@@ -86,6 +86,8 @@ pub(crate) struct Decision<'a> {
 #[derive(Debug)]
 pub(crate) struct ReceiptLog {
     tail: Mutex<Tail>,
+    /// The tasks of which something was released; apart from the tail, which is held while the disk works.
+    released: RwLock<HashSet<B256>>,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,6 @@ struct Tail {
     file: File,
     sequence: u64,
     previous: B256,
-    released: HashSet<B256>,
     poisoned: bool,
 }
 
@@ -106,12 +107,13 @@ impl ReceiptLog {
         file.set_len(checked.length)?;
         file.seek(SeekFrom::End(0))?;
         let Checked { receipts: sequence, previous, released, .. } = checked;
-        Ok(Self { tail: Mutex::new(Tail { file, sequence, previous, released, poisoned: false }) })
+        let tail = Mutex::new(Tail { file, sequence, previous, poisoned: false });
+        Ok(Self { tail, released: RwLock::new(released) })
     }
 
     /// Whether anything of the task was released.
     pub(crate) fn has_released(&self, task: TaskId) -> bool {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner).released.contains(&task.0)
+        self.released.read().unwrap_or_else(PoisonError::into_inner).contains(&task.0)
     }
 
     /// Records a decision; on disk when this returns.
@@ -136,7 +138,7 @@ impl ReceiptLog {
         let written = tail.file.write_all(&line).and_then(|()| tail.file.sync_data());
         tail.poisoned = written.is_err();
         written?;
-        tail.released.extend(released);
+        self.released.write().unwrap_or_else(PoisonError::into_inner).extend(released);
         Ok(())
     }
 }

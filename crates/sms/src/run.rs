@@ -22,7 +22,10 @@ use sesame_protocol::{
 };
 use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
 use sesame_view::{OpenError, View};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
@@ -33,7 +36,7 @@ use crate::{
     problem::{ApiError, Code},
     public,
     receipt::{ReceiptError, ReceiptLog},
-    service::{Service, Shared},
+    service::{Service, Shared, TURNS},
 };
 
 /// Longest time for one request, body included.
@@ -151,6 +154,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         view: view.clone(),
         decoder: Decoder::new(&deployment),
         chain_id: deployment.chain_id,
+        contracts: deployment.contracts(),
         first_block: deployment.first_block,
         confirmation: config.confirmation,
         prove_every: config.prove_every,
@@ -171,6 +175,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         view,
         vault,
         receipts,
+        turns: Semaphore::new(TURNS),
         pulse,
         trust,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },

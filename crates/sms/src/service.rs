@@ -13,7 +13,7 @@ use sesame_protocol::{
 };
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     clock,
@@ -39,9 +39,15 @@ pub(crate) struct Service {
     pub(crate) vault: Vault,
     pub(crate) receipts: ReceiptLog,
     pub(crate) trust: Trust,
+    /// Bounds the memory that answers with secrets take together.
+    pub(crate) turns: Semaphore,
     pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) freshness: Freshness,
 }
+
+/// Turns that there are: a bundle takes [`BUNDLE_TURNS`] of them, a single secret one.
+pub(crate) const TURNS: usize = 32;
+pub(crate) const BUNDLE_TURNS: u32 = 8;
 
 pub(crate) type Shared = Arc<Service>;
 
@@ -64,9 +70,11 @@ impl Service {
 
     /// A reading of the mirror that may be believed now.
     pub(crate) fn fresh(&self) -> Result<Snapshot<'_>, ApiError> {
+        // The pulse first: a snapshot may be newer than the pulse that vouches for it, never older.
+        let pulse = self.pulse.borrow().clone();
         let snapshot = self.view.snapshot()?;
         let head = snapshot.as_ref().map(Snapshot::head);
-        self.freshness.check(&self.pulse.borrow(), head, Instant::now(), clock::now())?;
+        self.freshness.check(&pulse, head, Instant::now(), clock::now())?;
         snapshot.ok_or_else(|| sesame_indexer::Unready::Starting.into())
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 use sesame_domain::{
-    Asset, AssetId, Block, EnclaveId, Facts, Journal, Registry, Resource, Standing, Task, TaskId,
+    Asset, AssetId, Authorization, Block, EnclaveId, Facts, Journal, Registry, Resource, Standing,
+    Task, TaskId,
 };
 
 use crate::{
@@ -94,6 +95,21 @@ impl<'a> Snapshot<'a> {
     pub fn asset(&self, id: AssetId) -> Result<BothViews<Option<Asset>>, ReadError> {
         let (head, confirmed) =
             self.reader::<Assets>().both(id, self.cursor, |version| version.row)?;
+        Ok(BothViews { head: head.flatten(), confirmed: confirmed.flatten() })
+    }
+
+    /// The authorization of a pair as both views know it; it holds only in the epoch that it names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn authorization(
+        &self,
+        asset: AssetId,
+        enclave: EnclaveId,
+    ) -> Result<BothViews<Option<Authorization>>, ReadError> {
+        let pair = (asset, enclave);
+        let (head, confirmed) =
+            self.reader::<Authorizations>().both(pair, self.cursor, |version| version.row)?;
         Ok(BothViews { head: head.flatten(), confirmed: confirmed.flatten() })
     }
 

@@ -1,12 +1,13 @@
 //! What a worker is told.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use sesame_chain::Deployment;
+use sesame_chain::{Deployment, PurchasedTask};
+use sesame_domain::AssetId;
 use url::Url;
 
-use crate::Tee;
+use crate::{TaskError, Tee};
 
 /// How many tasks run at a time unless told otherwise.
 pub const DEFAULT_PARALLEL: usize = 2;
@@ -35,4 +36,72 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How many tasks run at a time, at least 1.
     pub max_parallel: usize,
+    /// Whose tasks run here.
+    pub allowed: Allowed,
+}
+
+/// Which tasks a worker runs: those of listed apps by listed requesters. An empty list lets in any.
+///
+/// An app is listed by its id: what its owner registers under that id is let in too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// The apps that run here.
+    pub apps: BTreeSet<AssetId>,
+    /// Who may have them run here.
+    pub requesters: BTreeSet<Address>,
+}
+
+impl Allowed {
+    /// The task is of a listed app and a listed requester.
+    pub(crate) fn check(&self, purchase: &PurchasedTask) -> Result<(), TaskError> {
+        let (app, requester) = (purchase.order.app, purchase.requester);
+        if !self.apps.is_empty() && !self.apps.contains(&app) {
+            return Err(TaskError::AppNotAllowed(app));
+        }
+        if !self.requesters.is_empty() && !self.requesters.contains(&requester) {
+            return Err(TaskError::RequesterNotAllowed(requester));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::B256;
+
+    use super::*;
+    use crate::testing::purchase;
+
+    const APP: AssetId = AssetId(B256::repeat_byte(1));
+    const REQUESTER: Address = Address::repeat_byte(2);
+
+    fn check(apps: &[AssetId], requesters: &[Address]) -> Result<(), TaskError> {
+        let allowed = Allowed {
+            apps: apps.iter().copied().collect(),
+            requesters: requesters.iter().copied().collect(),
+        };
+        allowed.check(&purchase(APP, REQUESTER))
+    }
+
+    #[test]
+    fn an_empty_list_lets_in_any() {
+        assert!(check(&[], &[]).is_ok());
+        assert!(check(&[APP], &[]).is_ok());
+        assert!(check(&[], &[REQUESTER]).is_ok());
+    }
+
+    #[test]
+    fn both_lists_must_let_a_task_in() {
+        let (app, requester) = (AssetId(B256::repeat_byte(8)), Address::repeat_byte(9));
+        assert!(check(&[app, APP], &[requester, REQUESTER]).is_ok());
+        for requesters in [&[][..], &[REQUESTER], &[requester]] {
+            let refused = check(&[app], requesters);
+            assert!(matches!(refused, Err(TaskError::AppNotAllowed(APP))), "{refused:?}");
+        }
+        for apps in [&[][..], &[APP]] {
+            let refused = check(apps, &[requester]).unwrap_err();
+            assert!(matches!(refused, TaskError::RequesterNotAllowed(REQUESTER)), "{refused}");
+            assert!(!refused.is_retryable());
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Why a worker stops, and why a task gave no result.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
+use alloy::primitives::Address;
 use sesame_chain::ChainError;
-use sesame_domain::EnclaveId;
+use sesame_domain::{AssetId, EnclaveId};
 use sesame_enclave::{
     channel::{Failure, Step},
     content::ContentError,
@@ -40,6 +41,12 @@ pub enum TaskError {
     /// The order names another SMS than this worker's enclaves trust.
     #[error("the order names another SMS than this worker's")]
     WrongSms,
+    /// The app is not among those that this worker runs.
+    #[error("this worker does not run the app {0}")]
+    AppNotAllowed(AssetId),
+    /// The requester is not among those that this worker runs tasks for.
+    #[error("this worker runs nothing for the requester {0}")]
+    RequesterNotAllowed(Address),
     /// The task is past its deadline.
     #[error("the task's deadline {deadline} has passed")]
     Overdue {
@@ -49,6 +56,12 @@ pub enum TaskError {
     /// The app cannot be had, or is not the registered one.
     #[error("the app cannot be had")]
     App(#[source] ContentError),
+    /// The app's server keeps the worker waiting.
+    #[error("the app could not be had within {} s", limit.as_secs())]
+    SlowApp {
+        /// How long the worker waited.
+        limit: Duration,
+    },
     /// Launcher, app and SMS together are not the enclave that the task is pinned to.
     #[error("what would run here is enclave {got}, the task is pinned to {expected}")]
     WrongEnclave {
@@ -98,7 +111,10 @@ impl TaskError {
             Self::Unknown
             | Self::NotOurs
             | Self::WrongSms
+            | Self::AppNotAllowed(_)
+            | Self::RequesterNotAllowed(_)
             | Self::Overdue { .. }
+            | Self::SlowApp { .. }
             | Self::WrongEnclave { .. }
             | Self::NoTee
             | Self::Folder(_)

@@ -165,6 +165,7 @@ mod tests {
                 asset_registry: Address::repeat_byte(1),
                 enclave_whitelist: Address::repeat_byte(2),
                 task_registry: Address::repeat_byte(3),
+                code_hashes: None,
             },
             account: PrivateKeySigner::random(),
             sms_url: "http://127.0.0.1:1/".parse().unwrap(),
@@ -173,6 +174,7 @@ mod tests {
             tee: Tee { quoter, root_key: "root".into(), launcher: "launcher".into() },
             poll_interval: Duration::from_secs(1),
             max_parallel: 1,
+            allowed: crate::Allowed::default(),
         };
         let task = TaskId(B256::repeat_byte(7));
         let folder = Folder::of(&config.work_dir, task);

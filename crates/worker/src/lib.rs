@@ -14,7 +14,10 @@ mod config;
 
 mod error;
 
-pub use config::{Config, DEFAULT_PARALLEL, DEFAULT_POLL};
+#[cfg(test)]
+mod testing;
+
+pub use config::{Allowed, Config, DEFAULT_PARALLEL, DEFAULT_POLL};
 pub use error::{TaskError, WorkerError};
 pub use run::{Outcome, run_task};
 pub use tee::Tee;

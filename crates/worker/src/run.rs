@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use sesame_chain::{ChainError, Contracts, PurchasedTask, Report};
-use sesame_domain::{TaskId, TaskStatus};
+use sesame_domain::{AssetSnapshot, TaskId, TaskStatus};
 use sesame_enclave::content;
 use sesame_protocol::results::SignedResult;
 use tracing::{debug, info};
@@ -16,6 +16,9 @@ use crate::{
 
 /// No app is larger.
 const MAX_APP: u64 = 1 << 30;
+
+/// The longest that an app may take to arrive: a server that trickles must not keep a worker from its other tasks.
+const APP_TIME: Duration = Duration::from_secs(600);
 
 /// How long to wait before the chain is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -66,6 +69,7 @@ pub(crate) async fn run_purchase(
     let result = match kept.filter(|_| facts.status == TaskStatus::Started) {
         Some(result) => result,
         None => {
+            config.allowed.check(purchase)?;
             let result = produce(config, contracts, purchase, facts.status, &folder).await;
             if result.is_err() {
                 folder.tidy();
@@ -89,11 +93,7 @@ async fn produce(
 ) -> Result<SignedResult, TaskError> {
     let (task, order) = (purchase.id, &purchase.order);
     folder.renew().map_err(TaskError::Folder)?;
-    let http = content::http().map_err(TaskError::App)?;
-    let mut app = Vec::new();
-    content::fetch(&http, &purchase.app.uri, purchase.app.digest, MAX_APP, &mut app)
-        .await
-        .map_err(TaskError::App)?;
+    let app = fetch_app(&purchase.app, app_time(order.deadline, now())).await?;
     let (tee, sms, copy) = (config.tee.clone(), config.sms_identity, folder.app());
     let got = tokio::task::spawn_blocking(move || {
         std::fs::write(copy, &app).map_err(TaskError::Folder)?;
@@ -113,6 +113,20 @@ async fn produce(
     let result = launch(launched, now).await?;
     folder.keep_result(&result).map_err(TaskError::Folder)?;
     Ok(result)
+}
+
+/// How long the app may take to arrive: not past the task's deadline, and never longer than [`APP_TIME`].
+fn app_time(deadline: u64, now: u64) -> Duration {
+    Duration::from_secs(deadline.saturating_sub(now)).min(APP_TIME)
+}
+
+async fn fetch_app(app: &AssetSnapshot, limit: Duration) -> Result<Vec<u8>, TaskError> {
+    let http = content::http().map_err(TaskError::App)?;
+    let mut bytes = Vec::new();
+    let fetched = content::fetch(&http, &app.uri, app.digest, MAX_APP, &mut bytes);
+    let fetched = tokio::time::timeout(limit, fetched).await;
+    fetched.map_err(|_| TaskError::SlowApp { limit })?.map_err(TaskError::App)?;
+    Ok(bytes)
 }
 
 async fn start(contracts: &Contracts, task: TaskId) -> Result<(), TaskError> {
@@ -165,4 +179,52 @@ fn report_of(result: &SignedResult) -> Report {
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(u64::MAX, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{Address, B256};
+    use sesame_domain::AssetId;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+    use crate::testing::purchase;
+
+    #[test]
+    fn an_app_has_ten_minutes_and_no_longer_than_the_task() {
+        for (deadline, now, seconds) in [
+            (1000, 999, 1),
+            (1000, 1000, 0),
+            (1000, 2000, 0),
+            (1600, 1000, 600),
+            (u64::MAX, 0, 600),
+        ] {
+            assert_eq!(app_time(deadline, now), Duration::from_secs(seconds), "{deadline} {now}");
+        }
+    }
+
+    /// Every chunk comes before the patience with a silent server ends.
+    #[tokio::test]
+    async fn a_server_that_trickles_is_left() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let trickle = async {
+            let (mut peer, _) = server.accept().await.unwrap();
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+            peer.write_all(head).await.unwrap();
+            while peer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut app = purchase(AssetId(B256::ZERO), Address::ZERO).app;
+        app.uri = format!("http://{address}/app");
+        let limit = Duration::from_millis(300);
+        let error = tokio::select! {
+            fetched = fetch_app(&app, limit) => fetched.unwrap_err(),
+            () = trickle => unreachable!("it trickles on"),
+        };
+        assert!(matches!(error, TaskError::SlowApp { .. }), "{error}");
+        assert!(!error.is_retryable());
+    }
 }

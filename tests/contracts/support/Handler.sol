@@ -7,6 +7,7 @@ import {Terms} from "../../../contracts/interfaces/IEnclaveWhitelist.sol";
 import {ITaskRegistry, Order} from "../../../contracts/interfaces/ITaskRegistry.sol";
 import {BaseTest} from "./BaseTest.sol";
 import {Fold} from "./Fold.sol";
+import {Token} from "./Tokens.sol";
 
 /// @title Everybody at once: owners, requesters and workers doing what they may, in any order
 /// @dev Each call either does something or, where it could not pass, nothing; none may revert.
@@ -24,6 +25,12 @@ contract Handler is BaseTest {
     mapping(uint256 assetId => uint64) internal serials;
     mapping(uint256 assetId => mapping(uint64 serial => uint64)) public maxTasks;
     mapping(uint256 assetId => mapping(uint64 serial => uint64)) public expectedUses;
+    mapping(uint256 assetId => Terms) internal latest;
+
+    /// @dev What went in and came out, per currency.
+    mapping(address currency => uint256) public paidIn;
+    mapping(address currency => uint256) public paidOut;
+    Token public token = new Token();
     mapping(bytes32 taskId => mapping(uint256 assetId => uint64)) internal usedSerial;
 
     constructor() {
@@ -35,10 +42,10 @@ contract Handler is BaseTest {
         owned[3] = newAsset(DATA, dataOwner, "data 1");
         mirror(vm.getRecordedLogs());
         for (uint256 i; i < owned.length; ++i) {
-            authorize(i, 0);
+            authorize(i, 0, uint8(2 * i));
         }
         for (uint256 i; i < 6; ++i) {
-            purchase(i, i, i, uint16(1000 * i));
+            purchase(i, i, i, uint16(1000 * i), uint8(2 * i));
             if (i % 2 == 0) start(i);
         }
     }
@@ -72,16 +79,20 @@ contract Handler is BaseTest {
         assets.transferFrom(owner, people[to % people.length], assetId);
     }
 
-    function authorize(uint256 which, uint8 limit) public mirrors {
+    /// @dev Odd prices are in the token, even ones in the native coin.
+    function authorize(uint256 which, uint8 limit, uint8 price) public mirrors {
         uint256 assetId = owned[which % owned.length];
         Terms memory terms = openTerms();
         terms.maxTasks = limit % 4;
-        if (allowed(assetId) && maxTasks[assetId][serials[assetId]] == terms.maxTasks) {
+        terms.price = price;
+        terms.currency = price % 2 == 0 ? address(0) : address(token);
+        if (keccak256(abi.encode(terms)) == keccak256(abi.encode(latest[assetId]))) {
             terms.notBefore = serials[assetId] + 1;
         }
         uint64 serial = allow(assetId, terms);
         assertEq(serial, ++serials[assetId], "a serial was skipped");
         maxTasks[assetId][serial] = terms.maxTasks;
+        latest[assetId] = terms;
     }
 
     function revoke(uint256 which) external mirrors {
@@ -93,21 +104,54 @@ contract Handler is BaseTest {
 
     /* REQUESTERS */
 
-    function purchase(uint256 app, uint256 data, uint256 who, uint16 life) public mirrors {
+    /// @dev Passes exactly when both owners let it: never on a void authorization, nor beyond
+    /// `maxTasks`, nor for another money.
+    function purchase(uint256 app, uint256 data, uint256 who, uint16 life, uint8 reward)
+        public
+        mirrors
+    {
         app = owned[app % 2];
-        Order memory order = orderOf(app);
-        if (data % 3 < 2) order = orderOf(app, owned[2 + (data % 3)]);
+        Order memory order = data % 3 < 2 ? orderOf(app, owned[2 + (data % 3)]) : orderOf(app);
         order.deadline = uint64(vm.getBlockTimestamp() + 1 + life);
-        if (!usable(app) || (order.data.length > 0 && !usable(order.data[0]))) return;
+        order.currency = reward % 2 == 0 ? address(0) : address(token);
+        order.reward = reward;
+        order.maxCost = 1 ether;
+        withGrant(order, 1, "token");
+        uint256 cost = order.reward + latest[app].price;
+        bool passes = usable(app, order.currency);
+        if (order.data.length > 0) {
+            cost += latest[order.data[0]].price;
+            passes = passes && usable(order.data[0], order.currency);
+        }
 
-        vm.prank(people[who % people.length]);
-        bytes32 taskId = tasks.purchase(withGrant(order, 1, "token"));
+        (bool passed, bytes memory answer) = pay(people[who % people.length], order, cost);
 
+        assertEq(passed, passes, "purchase");
+        if (passed) bought(abi.decode(answer, (bytes32)), order, cost);
+    }
+
+    function pay(address account, Order memory order, uint256 cost)
+        internal
+        returns (bool passed, bytes memory answer)
+    {
+        uint256 value = order.currency == address(0) ? cost : 0;
+        vm.deal(account, account.balance + value);
+        if (value == 0) {
+            token.mint(account, cost);
+            vm.prank(account);
+            token.approve(address(tasks), cost);
+        }
+        vm.prank(account);
+        return address(tasks).call{value: value}(abi.encodeCall(tasks.purchase, (order)));
+    }
+
+    function bought(bytes32 taskId, Order memory order, uint256 cost) internal {
         assertEq(uint8(finalStatus[taskId]), 0, "an id came back");
+        paidIn[order.currency] += cost;
         taskIds.push(taskId);
-        use(taskId, app);
+        use(taskId, order.app);
         if (order.data.length > 0) use(taskId, order.data[0]);
-        orders[taskId].app = app;
+        orders[taskId].app = order.app;
         orders[taskId].data = order.data;
     }
 
@@ -141,25 +185,25 @@ contract Handler is BaseTest {
         tasks.start(taskId);
     }
 
-    function complete(uint256 which) external mirrors {
+    function finish(uint256 which) external mirrors {
         bytes32 taskId = pick(which, ITaskRegistry.Status.Started);
         if (taskId == 0 || late(taskId)) return;
-        vm.prank(worker);
-        tasks.complete(taskId, DIGEST, "ipfs://result", address(1), "", "");
+        complete(taskId);
     }
 
     function expire(uint256 which, bool started) external mirrors {
         bytes32 taskId =
             pick(which, started ? ITaskRegistry.Status.Started : ITaskRegistry.Status.Purchased);
         if (taskId == 0 || !late(taskId)) return;
+        if (started && !settled[taskId] && claimable(taskId)) return;
         tasks.expire(taskId);
     }
 
     function settle(uint256 which) external mirrors {
         bytes32 taskId = pick(which, ITaskRegistry.Status.Started);
-        if (taskId == 0 || settled[taskId]) return;
+        if (taskId == 0 || settled[taskId] || !claimable(taskId)) return;
         settled[taskId] = true;
-        tasks.settle(taskId, "");
+        tasks.settle(taskId, statement(taskId));
     }
 
     /// @dev Whatever is tried with a task that has ended is refused.
@@ -168,29 +212,49 @@ contract Handler is BaseTest {
         bytes32 taskId = taskIds[which % taskIds.length];
         if (uint8(finalStatus[taskId]) == 0) return;
         (, address requester,,,) = tasks.taskOf(taskId);
+        address key = vm.addr(RESULT_KEY);
+        bytes memory byEnclave = resultSignature(taskId, DIGEST, "");
         bytes[5] memory calls = [
             abi.encodeCall(tasks.start, (taskId)),
             abi.encodeCall(tasks.cancel, (taskId)),
             abi.encodeCall(tasks.expire, (taskId)),
-            abi.encodeCall(tasks.settle, (taskId, "")),
-            abi.encodeCall(tasks.complete, (taskId, DIGEST, "", address(1), "", ""))
+            abi.encodeCall(tasks.settle, (taskId, statement(taskId))),
+            abi.encodeCall(
+                tasks.complete, (taskId, DIGEST, "", key, byEnclave, certificate(taskId))
+            )
         ];
         vm.prank(call % 2 == 0 ? requester : worker);
         (bool ok,) = address(tasks).call(calls[call % 5]);
         assertFalse(ok, "an ended task moved");
     }
 
+    function withdraw(uint256 who, bool native) external mirrors {
+        address account = accounts()[who % 4];
+        address currency = native ? address(0) : address(token);
+        uint256 credit = tasks.creditOf(account, currency);
+        vm.prank(account);
+        (bool passed,) = address(tasks).call(abi.encodeCall(tasks.withdraw, (currency)));
+        assertEq(passed, credit != 0, "withdraw");
+        paidOut[currency] += credit;
+    }
+
+    /// @dev Mostly hours; sometimes days, so that claim windows close.
     function pass(uint16 time) external {
-        vm.warp(vm.getBlockTimestamp() + time);
+        vm.warp(vm.getBlockTimestamp() + (time % 8 == 0 ? 4 days : time % 3 hours));
     }
 
     /* VIEWS */
 
-    function assetsOf() external view returns (uint256[4] memory, uint64[4] memory latest) {
+    function assetsOf() external view returns (uint256[4] memory, uint64[4] memory newest) {
         for (uint256 i; i < owned.length; ++i) {
-            latest[i] = serials[owned[i]];
+            newest[i] = serials[owned[i]];
         }
-        return (owned, latest);
+        return (owned, newest);
+    }
+
+    /// @dev Everybody who can have a credit.
+    function accounts() public view returns (address[4] memory) {
+        return [people[0], people[1], people[2], worker];
     }
 
     function taskCount() external view returns (uint256) {
@@ -215,10 +279,12 @@ contract Handler is BaseTest {
         return active && epoch == assets.epochOf(assetId);
     }
 
-    function usable(uint256 assetId) internal view returns (bool) {
+    function usable(uint256 assetId, address currency) internal view returns (bool) {
         uint64 serial = serials[assetId];
         uint64 limit = maxTasks[assetId][serial];
-        return allowed(assetId) && (limit == 0 || expectedUses[assetId][serial] < limit);
+        Terms storage terms = latest[assetId];
+        return allowed(assetId) && (limit == 0 || expectedUses[assetId][serial] < limit)
+            && (terms.price == 0 || terms.currency == currency);
     }
 
     function use(bytes32 taskId, uint256 assetId) internal {
@@ -242,5 +308,10 @@ contract Handler is BaseTest {
     function late(bytes32 taskId) internal view returns (bool) {
         (,,,, uint64 deadline) = tasks.taskOf(taskId);
         return vm.getBlockTimestamp() > deadline;
+    }
+
+    function claimable(bytes32 taskId) internal view returns (bool) {
+        (,,,, uint64 deadline) = tasks.taskOf(taskId);
+        return vm.getBlockTimestamp() <= deadline + CLAIM_WINDOW;
     }
 }

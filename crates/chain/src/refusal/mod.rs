@@ -1,6 +1,7 @@
 //! The contracts' custom errors in words, each with what mends it.
 
 mod assets;
+mod currency;
 mod tasks;
 mod whitelist;
 
@@ -10,6 +11,7 @@ use alloy::sol_types::{Revert, SolError, SolInterface};
 
 use crate::abi::{
     assets::{IAssetRegistry::IAssetRegistryErrors, IERC721::IERC721Errors},
+    currency::IERC20::IERC20Errors,
     tasks::ITaskRegistry::ITaskRegistryErrors,
     whitelist::IEnclaveWhitelist::IEnclaveWhitelistErrors,
 };
@@ -65,6 +67,9 @@ pub fn refusal_of(data: &[u8]) -> Option<Refused> {
     if let Ok(error) = IERC721Errors::abi_decode(data) {
         return Some(assets::refused_as_token(error));
     }
+    if let Ok(error) = IERC20Errors::abi_decode(data) {
+        return Some(currency::refused(error));
+    }
     let text = Revert::abi_decode(data).ok()?.reason;
     Some(Refused::new("Error", "the contract gave a reason in words", "").with("reason", text))
 }
@@ -74,7 +79,7 @@ mod tests {
     use alloy::primitives::{Address, B256, U256};
 
     use super::*;
-    use crate::abi::{assets, tasks, whitelist};
+    use crate::abi::{assets, currency, tasks, whitelist};
 
     fn check(error: impl SolError, expected: &str) {
         let refused = refusal_of(&error.abi_encode()).unwrap();
@@ -109,6 +114,23 @@ mod tests {
         check(
             assets::IAssetRegistry::UriLengthInvalid { length: U256::from(3000) },
             "the uri is empty or too long (UriLengthInvalid, length 3000)",
+        );
+        check(
+            tasks::ITaskRegistry::WrongCurrency { assetId: U256::from(1), expected: Address::ZERO },
+            &format!(
+                "an owner asks for a price in another currency than the order's (WrongCurrency, asset {one}, expected the native coin)"
+            ),
+        );
+        check(
+            currency::IERC20::ERC20InsufficientAllowance {
+                spender: Address::ZERO,
+                allowance: U256::from(1),
+                needed: U256::from(2),
+            },
+            &format!(
+                "the account has not approved the cost (ERC20InsufficientAllowance, spender {}, allowance 1, needed 2)",
+                Address::ZERO
+            ),
         );
     }
 

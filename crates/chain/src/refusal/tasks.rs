@@ -1,5 +1,6 @@
 //! What the task registry refuses.
 
+use alloy::primitives::Address;
 use sesame_domain::AssetId;
 
 use super::Refused;
@@ -7,11 +8,6 @@ use crate::{abi::tasks::ITaskRegistry::ITaskRegistryErrors as Error, convert};
 
 pub(super) fn refused(error: Error) -> Refused {
     match error {
-        Error::MoneyNotSupported(_) => Refused::new(
-            "MoneyNotSupported",
-            "a price, reward or value is not zero",
-            "these contracts move no money yet; leave all amounts at zero",
-        ),
         Error::WorkerMissing(_) => {
             Refused::new("WorkerMissing", "the order names no worker", "name a worker's account")
         }
@@ -115,6 +111,53 @@ pub(super) fn refused(error: Error) -> Refused {
         )
         .with("asset", AssetId::from(e.assetId))
         .with("max_tasks", e.maxTasks),
+        Error::WrongCurrency(e) => Refused::new(
+            "WrongCurrency",
+            "an owner asks for a price in another currency than the order's",
+            "order in that currency; all that have a price must agree on one",
+        )
+        .with("asset", AssetId::from(e.assetId))
+        .with("expected", currency(e.expected)),
+        Error::CurrencyWithoutCode(e) => Refused::new(
+            "CurrencyWithoutCode",
+            "there is no contract at the currency's address",
+            "name an ERC-20 of this chain, or none for the native coin",
+        )
+        .with("currency", e.currency),
+        Error::CostAboveMaximum(e) => Refused::new(
+            "CostAboveMaximum",
+            "prices and reward come to more than the order allows",
+            "allow a higher cost, or offer a smaller reward; an owner may have raised a price",
+        )
+        .with("cost", e.cost)
+        .with("max_cost", e.maxCost),
+        Error::WrongValue(e) => Refused::new(
+            "WrongValue",
+            "the value sent is not the cost in the native coin",
+            "try again: a price changed while the order was on its way",
+        )
+        .with("sent", e.sent)
+        .with("expected", e.expected),
+        Error::WrongAmountReceived(e) => Refused::new(
+            "WrongAmountReceived",
+            "a transfer of the ERC-20 brought another amount than was asked for",
+            "use a token that takes no fee on transfers",
+        )
+        .with("currency", e.currency)
+        .with("received", e.received)
+        .with("expected", e.expected),
+        Error::SmsSignatureInvalid(e) => Refused::new(
+            "SmsSignatureInvalid",
+            "this is not the signature of the SMS that the order names",
+            "ask that SMS, and check that it serves this deployment",
+        )
+        .with("task", e.taskId),
+        Error::ResultSignatureInvalid(e) => Refused::new(
+            "ResultSignatureInvalid",
+            "the result is not signed by the key that the SMS certified",
+            "report the result as the enclave signed it, unchanged",
+        )
+        .with("task", e.taskId),
         Error::WrongStatus(e) => Refused::new(
             "WrongStatus",
             "the task is not in a state in which this can be done",
@@ -161,5 +204,23 @@ pub(super) fn refused(error: Error) -> Refused {
             Refused::new("AlreadySettled", "the task was settled before", "there is nothing to do")
                 .with("task", e.taskId)
         }
+        Error::ClaimWindowClosed(e) => Refused::new(
+            "ClaimWindowClosed",
+            "the owners' prices can no longer be claimed",
+            "expire the task, which gives the requester its money back",
+        )
+        .with("task", e.taskId)
+        .with("closed", e.closed),
+        Error::ClaimWindowOpen(e) => Refused::new(
+            "ClaimWindowOpen",
+            "the task started, and its owners can still claim their prices",
+            "wait until then, or settle the task first if its secrets were released",
+        )
+        .with("task", e.taskId)
+        .with("closes", e.closes),
     }
+}
+
+fn currency(address: Address) -> String {
+    if address.is_zero() { "the native coin".to_owned() } else { address.to_string() }
 }

@@ -51,5 +51,17 @@ pub(super) fn refused(error: Error) -> Refused {
             "give 1 to 64 pairs at once",
         )
         .with("size", e.size),
+        Error::SignatureExpired(e) => Refused::new(
+            "SignatureExpired",
+            "the owner's signature is past its deadline",
+            "ask the owner to sign again, with a later deadline",
+        )
+        .with("deadline", e.deadline),
+        Error::SignatureInvalid(e) => Refused::new(
+            "SignatureInvalid",
+            "this is not the owner's signature over this, with its next nonce",
+            "ask the owner to sign again: each signature counts once, and in their order",
+        )
+        .with("signer", e.signer),
     }
 }

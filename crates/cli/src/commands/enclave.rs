@@ -1,6 +1,6 @@
 //! `sesame enclave`.
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, U256};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use sesame_chain::{AuthorizationState, ListedEnclave};
 use sesame_domain::{AssetId, EnclaveId, Terms};
 
 use super::mined;
-use crate::{context::Context, output::Answer};
+use crate::{context::Context, output::Answer, parse};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnclaveCommand {
@@ -17,8 +17,11 @@ pub(crate) enum EnclaveCommand {
 Examples:
   sesame enclave allow 0x<asset> 0x<enclave>
   sesame enclave allow 0x<data> 0x<enclave> --app 0x<app> --max-tasks 10
+  sesame enclave allow 0x<data> 0x<enclave> --price 0.01ether
+  sesame enclave allow 0x<data> 0x<enclave> --price 2500000 --currency 0x<token>
 
-The grant counts once its block is confirmed. It ends when you revoke it or sell the asset.")]
+Each task that uses the asset pays you the price, to be taken out by `sesame account withdraw`. All owners of a task must
+ask for the same currency, or for nothing. The grant counts once its block is confirmed. It ends when you revoke it or sell the asset.")]
     Allow(Box<AllowArgs>),
     /// Take that back; it bites as soon as the SMS sees the block.
     #[command(after_help = "Example:\n  sesame enclave revoke 0x<asset> 0x<enclave>")]
@@ -64,6 +67,12 @@ pub(crate) struct AllowArgs {
     /// How many tasks may use this; no limit by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_tasks: Option<u64>,
+    /// What each task pays you, in the smallest unit of the currency; of the native coin also as 0.01ether or 5gwei.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::amount, default_value = "0", hide_default_value = true)]
+    price: U256,
+    /// What the price is paid in: the address of an ERC-20, or `native`.
+    #[arg(long, value_name = "CURRENCY", value_parser = parse::currency, default_value = "native", requires = "price")]
+    currency: Address,
 }
 
 impl AllowArgs {
@@ -75,7 +84,8 @@ impl AllowArgs {
             requester: self.requester.unwrap_or_default(),
             sms: self.sms.unwrap_or_default(),
             max_tasks: self.max_tasks.unwrap_or_default(),
-            ..Terms::default()
+            currency: self.currency,
+            price: self.price,
         }
     }
 }

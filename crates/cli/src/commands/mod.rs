@@ -14,6 +14,7 @@ mod status;
 pub(crate) mod task;
 pub(crate) mod worker;
 
+use alloy::primitives::{Address, U256};
 use serde_json::{Value, json};
 use sesame_chain::Mined;
 
@@ -24,7 +25,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
     match command {
         Command::Serve(args) => serve::run(*args, context).await?,
         Command::Worker(args) => worker::run(*args, context).await?,
-        Command::Account(command) => account::run(&command, context)?,
+        Command::Account(command) => account::run(&command, context).await?,
         Command::App(command) => app::run(command, context).await?,
         Command::Data(command) => data::run(command, context).await?,
         Command::Enclave(command) => enclave::run(command, context).await?,
@@ -41,6 +42,16 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
 /// The transaction and its block, as every command that sends one shows them.
 fn mined<T>(mined: &Mined<T>) -> [(&'static str, Value); 2] {
     [("transaction", json!(mined.transaction)), ("block", json!(mined.block.number))]
+}
+
+/// A currency as the options take it.
+fn currency(address: Address) -> Value {
+    if address.is_zero() { json!("native") } else { json!(address) }
+}
+
+/// An amount in the currency's smallest unit, as text: JSON's numbers lose digits.
+fn amount(amount: U256) -> Value {
+    json!(amount.to_string())
 }
 
 /// Waits for the operator to stop the program, by Ctrl-C or SIGTERM.

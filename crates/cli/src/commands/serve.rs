@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
-use sesame_sms::{Config, Confirmation, Policy};
+use sesame_sms::{Config, Confirmation, DEFAULT_FREE_RESERVE, Policy};
 use tokio::net::TcpListener;
 
 use super::stopped;
@@ -44,6 +44,10 @@ pub(crate) struct ServeArgs {
     /// How old the head's timestamp may be before nothing is released, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     max_head_age_s: u64,
+    /// How much of the data folder's file system secrets leave free, in MiB: below that, pushes are refused (507), so that
+    /// the mirror and the receipts go on.
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_FREE_RESERVE >> 20)]
+    free_reserve_mb: u64,
     /// INSECURE: believe the simulated TEE under this root: its address, or the file that holds it (root.key.pub).
     /// Whoever has the root's key is any enclave it likes, and gets every secret.
     #[cfg(feature = "simulated")]
@@ -63,6 +67,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
         poll: Duration::from_millis(args.poll_ms.max(1)),
         max_lag: Duration::from_secs(args.max_lag_s),
         max_head_age: args.max_head_age_s,
+        free_reserve_bytes: args.free_reserve_mb.saturating_mul(1 << 20),
     };
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;

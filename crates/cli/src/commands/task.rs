@@ -6,10 +6,10 @@ use alloy::primitives::{Address, U256};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use sesame_chain::{Mined, PurchasedTask, TaskFacts, TaskResult};
+use sesame_chain::{Escrow, Mined, PurchasedTask, TaskFacts, TaskResult};
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, TaskId};
 
-use super::mined;
+use super::{amount, currency, mined};
 use crate::{context::Context, failure::Misuse, output::Answer, parse};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +19,11 @@ pub(crate) enum TaskCommand {
 Example:
   sesame task buy --app 0x<app> --enclave 0x<enclave> --data 0x<data> \\
     --secret 1=api-token --secret 2=salt --worker 0x<worker> --deadline-in 10m
+  sesame task buy --app 0x<app> --enclave 0x<enclave> --worker 0x<worker> --reward 0.002ether --max-cost 0.05ether
+
+It costs the prices of the app and of each data, and the worker's reward. The contract holds that until the task ends:
+completed, it pays owners and worker; cancelled or expired, it comes back. An ERC-20 must be approved to the task
+registry first, by the token's own `approve`.
 
 The whole order is public on the chain: params, and the names of the secrets that it grants. Their values are not.")]
     Buy(Box<BuyArgs>),
@@ -31,7 +36,15 @@ The whole order is public on the chain: params, and the names of the secrets tha
     /// Take one secret back from a task of yours that has not ended.
     #[command(after_help = "Example:\n  sesame task revoke-grant 0x<task> 1")]
     RevokeGrant(RevokeGrantArgs),
-    /// End a task that is past its deadline.
+    /// Have the owners of a task's assets paid because the SMS released its secrets, though nobody completed it.
+    #[command(after_help = "\
+Example:
+  sesame task settle 0x<task>
+
+Asks the SMS for its signed word that it released the task's secrets, and brings that to the chain. Anybody may, once, from
+the start of the task until 7 days after its deadline. The worker's reward stays where it is.")]
+    Settle(TaskArgs),
+    /// End a task that is past its deadline; the requester gets back what it still holds.
     #[command(after_help = "Example:\n  sesame task expire 0x<task>")]
     Expire(TaskArgs),
 }
@@ -77,6 +90,15 @@ pub(crate) struct BuyArgs {
     /// Who may have the result; your account by default.
     #[arg(long, value_name = "ADDRESS")]
     beneficiary: Option<Address>,
+    /// What the worker gets, in the smallest unit of the currency; of the native coin also as 0.01ether or 5gwei.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::amount, default_value = "0", hide_default_value = true)]
+    reward: U256,
+    /// The most that you pay in all, should an owner raise a price meanwhile; by default what it costs now.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::amount)]
+    max_cost: Option<U256>,
+    /// What everything is paid in: the address of an ERC-20, or `native`.
+    #[arg(long, value_name = "CURRENCY", value_parser = parse::currency, default_value = "native")]
+    currency: Address,
     /// What the app is told; public on the chain.
     #[arg(long, value_name = "TEXT", default_value = "")]
     params: String,
@@ -96,6 +118,7 @@ pub(crate) async fn run(command: TaskCommand, context: &Context) -> anyhow::Resu
             ended(args.task, "expired", &done.context("cannot expire the task")?, context);
             Ok(())
         }
+        TaskCommand::Settle(args) => settle(args.task, context).await,
         TaskCommand::RevokeGrant(args) => revoke_grant(&args, context).await,
     }
 }
@@ -108,7 +131,7 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
     let deadline = now.checked_add(args.deadline_in.as_secs()).ok_or_else(|| {
         Misuse::new("the deadline is too far away", "give a shorter --deadline-in")
     })?;
-    let order = Order {
+    let mut order = Order {
         app: args.app,
         enclave: args.enclave,
         data: args.data,
@@ -117,14 +140,33 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
         sms,
         beneficiary: args.beneficiary.unwrap_or_else(|| contracts.account()),
         deadline,
-        currency: Address::ZERO,
-        reward: U256::ZERO,
+        currency: args.currency,
+        reward: args.reward,
         max_cost: U256::ZERO,
         params: args.params,
     };
+    let cost = contracts.cost_of(&order).await.context("cannot tell what the task costs")?;
+    order.max_cost = args.max_cost.unwrap_or(cost);
     let task = contracts.purchase(&order).await.context("cannot buy the task")?;
-    let mut fields = vec![("task", json!(task.result.0)), ("deadline", json!(deadline))];
+    let mut fields = vec![
+        ("task", json!(task.result.0)),
+        ("deadline", json!(deadline)),
+        ("currency", currency(order.currency)),
+        ("cost", amount(cost)),
+    ];
     fields.extend(mined(&task));
+    context.output.show(&Answer::Fields(fields));
+    Ok(())
+}
+
+async fn settle(task: TaskId, context: &Context) -> anyhow::Result<()> {
+    let settlement = context.public()?.settlement(task).await;
+    let settlement = settlement.context("the SMS does not say that it released the secrets")?;
+    let signature = settlement.signature.to_vec().into();
+    let done = context.contracts().await?.settle(task, signature).await;
+    let done = done.context("cannot settle the task")?;
+    let mut fields = vec![("task", json!(task.0)), ("settled", json!(true))];
+    fields.extend(mined(&done));
     context.output.show(&Answer::Fields(fields));
     Ok(())
 }
@@ -155,8 +197,21 @@ async fn show(task: TaskId, context: &Context) -> anyhow::Result<()> {
         }
     }
     let result = reader.result_of(task).await?;
-    context.output.show(&Answer::Fields(fields(&facts, &purchase, &revoked, result.as_ref())));
+    let mut shown = fields(&facts, &purchase, &revoked, result.as_ref());
+    shown.extend(money(&purchase, &reader.escrow_of(task).await?));
+    context.output.show(&Answer::Fields(shown));
     Ok(())
+}
+
+fn money(purchase: &PurchasedTask, escrow: &Escrow) -> [(&'static str, Value); 4] {
+    let prices = std::iter::once(&purchase.app).chain(&purchase.data).map(|asset| asset.price);
+    let cost = prices.fold(purchase.order.reward, U256::saturating_add);
+    [
+        ("currency", currency(purchase.order.currency)),
+        ("cost", amount(cost)),
+        ("reward", amount(purchase.order.reward)),
+        ("escrow", amount(escrow.amount)),
+    ]
 }
 
 fn fields(

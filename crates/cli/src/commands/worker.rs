@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use alloy::primitives::Address;
 use clap::Args;
-use sesame_worker::{Config, DEFAULT_PARALLEL, DEFAULT_POLL, Tee};
+use sesame_domain::AssetId;
+use sesame_worker::{Allowed, Config, DEFAULT_PARALLEL, DEFAULT_POLL, Tee};
 
 use super::stopped;
 use crate::{context::Context, failure::Misuse};
@@ -12,8 +14,10 @@ use crate::{context::Context, failure::Misuse};
 #[command(after_help = "\
 Example:
   sesame worker --keystore worker.json --password-file worker.pass --sms-identity 0x… \\
-    --quoter sesame-simulated-tee --root-key root.key --launcher sesame-enclave --work-dir /var/lib/sesame/worker
+    --quoter sesame-simulated-tee --root-key root.key --launcher sesame-enclave --work-dir /var/lib/sesame/worker \\
+    --app 0x…
 
+The simulated TEE does not sandbox apps: without --app and --requester, whoever buys a task of this worker runs code as its user.
 The account pays for the gas of `start` and `complete`, and vouches to the SMS for the enclaves that it runs.
 Secrets never pass through the worker: the enclave fetches them itself.")]
 pub(crate) struct WorkerArgs {
@@ -35,6 +39,12 @@ pub(crate) struct WorkerArgs {
     /// How many tasks run at a time.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PARALLEL)]
     parallel: usize,
+    /// Runs tasks of this app alone, whatever its owner registers under the id; may be repeated. Without it, of any app.
+    #[arg(long = "app", value_name = "ASSET")]
+    apps: Vec<AssetId>,
+    /// Runs tasks that this account bought alone; may be repeated. Without it, anybody's.
+    #[arg(long = "requester", value_name = "ADDRESS")]
+    requesters: Vec<Address>,
 }
 
 pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<()> {
@@ -51,6 +61,10 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<(
         tee: Tee { quoter: args.quoter, root_key: args.root_key, launcher: args.launcher },
         poll_interval: Duration::from_millis(args.poll_ms.max(1)),
         max_parallel: args.parallel.max(1),
+        allowed: Allowed {
+            apps: args.apps.into_iter().collect(),
+            requesters: args.requesters.into_iter().collect(),
+        },
     };
     Ok(sesame_worker::run(config, stopped()).await?)
 }

@@ -57,6 +57,9 @@ pub enum EnclaveError {
     /// The TEE gave no evidence.
     #[error("no evidence can be had")]
     NoEvidence(#[source] Box<dyn Error + Send + Sync>),
+    /// Somebody else than the trusted SMS certified the result key.
+    #[error("the result key is not certified by the trusted SMS")]
+    ForeignCertificate,
     /// No whole answer came.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -92,6 +95,7 @@ impl EnclaveError {
             | Self::NoSession
             | Self::WrongHashAlgorithm(_)
             | Self::NoEvidence(_)
+            | Self::ForeignCertificate
             | Self::Transport(_)
             | Self::Jwe(_)
             | Self::Bundle(_)
@@ -109,7 +113,10 @@ impl EnclaveError {
             401 => Self::AttestAgain { detail },
             403 if !denials.is_empty() => Self::Denied(denials),
             404 => Self::Absent { detail },
-            429 | 502..=504 => Self::Unavailable { detail, retry_after: retry_after(answer) },
+            // 408 and 500 as well: a run is worth another request.
+            408 | 429 | 500 | 502..=504 => {
+                Self::Unavailable { detail, retry_after: retry_after(answer) }
+            }
             _ => Self::Refused { status, detail },
         }
     }

@@ -16,8 +16,8 @@ use sesame_protocol::{
     jwe::EnclaveKey,
     owner::MAX_SECRET_BYTES,
     rcar::{self, Challenge, Response, SESSION_COOKIE, Tee, TokenResponse},
-    results::{ResultKeyCertificate, ResultKeyRequest},
-    signature::Signature65,
+    results::{ResultKey, ResultKeyCertificate, ResultKeyRequest, TaskDomain},
+    signature::{Signature65, recover},
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
 use zeroize::Zeroizing;
@@ -162,18 +162,27 @@ impl Session<'_> {
         self.bundle_with_digest(task).await.map(|(bundle, _)| bundle)
     }
 
-    /// Has the SMS certify the key that the task's result will be signed with.
+    /// Has the SMS certify the key that the task's result will be signed with, and checks that it was the trusted SMS that did.
     ///
     /// # Errors
     ///
-    /// As [`Self::resource`].
-    pub async fn certify(&self, task: TaskId, key: Address) -> Result<Signature65, EnclaveError> {
+    /// As [`Self::resource`], or if another signed.
+    pub async fn certify(
+        &self,
+        task: TaskId,
+        key: Address,
+        tasks: &TaskDomain,
+    ) -> Result<Signature65, EnclaveError> {
         let request = ResultKeyRequest::sign(task, key, &self.nonce, &self.guest.key);
         let url = self.guest.http.url("kbs/v0/result-key")?;
         let post = self.guest.http.client().post(url).header("cookie", self.cookie.header());
         let certificate: ResultKeyCertificate =
             fetch(post.json(&request), MAX_DOCUMENT).await?.json()?;
-        Ok(certificate.signature)
+        let hash = tasks.signing_hash(&ResultKey { task: task.0, key });
+        match recover(hash, &certificate.signature) {
+            Ok(signer) if signer == self.guest.sms => Ok(certificate.signature),
+            _ => Err(EnclaveError::ForeignCertificate),
+        }
     }
 
     /// A secret that did not fit into the task's verified bundle: the value that the bundle means, or none.

@@ -140,8 +140,12 @@ async fn every_other_status_has_its_name() {
     assert!(matches!(refused, EnclaveError::Absent { .. }), "{refused:?}");
     let refused = app_secret(|_, _| error(403, "denied")).await.unwrap_err();
     assert!(matches!(refused, EnclaveError::Refused { status: 403, .. }), "{refused:?}");
-    let refused = app_secret(|_, _| error(500, "internal")).await.unwrap_err();
+    let refused = app_secret(|_, _| error(400, "malformed_id")).await.unwrap_err();
     assert!(!refused.passes_with_time());
+    let refused = app_secret(|_, _| error(500, "internal")).await.unwrap_err();
+    assert!(refused.passes_with_time());
+    let refused = app_secret(|_, _| error(408, "slow")).await.unwrap_err();
+    assert!(refused.passes_with_time());
     let refused =
         app_secret(|_, _| error(503, "stale").with("retry-after", "7")).await.unwrap_err();
     assert!(refused.passes_with_time());

@@ -141,6 +141,7 @@ impl Owner {
         let removal = SecretRemoval {
             resource: secret.to_string(),
             owner: self.owner,
+            sms: self.sms,
             epoch,
             version: self.next_version(now, secret).await?,
             deadline: deadline(now),
@@ -188,6 +189,7 @@ impl Owner {
         let query = SecretQuery {
             resource: secret.to_string(),
             owner: self.owner,
+            sms: self.sms,
             deadline: deadline(now),
         };
         let signed = SignedQuery::sign(&query, &self.domain, &self.signer);

@@ -52,7 +52,10 @@ impl Sms {
         match request.method.as_str() {
             "HEAD" => {
                 let query = SignedQuery::parse(header).unwrap();
-                assert_eq!(query.verify(&secret(), &DOMAIN), Ok(self.owner));
+                assert_eq!(
+                    query.verify(&secret(), self.identity.address(), &DOMAIN),
+                    Ok(self.owner)
+                );
                 assert_eq!(query.deadline, NOW + 300);
                 self.head()
             }
@@ -69,7 +72,10 @@ impl Sms {
             }
             "DELETE" => {
                 let removal = SignedRemoval::parse(header).unwrap();
-                assert_eq!(removal.verify(&secret(), &DOMAIN), Ok(self.owner));
+                assert_eq!(
+                    removal.verify(&secret(), self.identity.address(), &DOMAIN),
+                    Ok(self.owner)
+                );
                 self.write(removal.version, 0, B256::ZERO, &[])
             }
             other => panic!("{other}"),

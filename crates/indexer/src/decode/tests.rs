@@ -38,6 +38,7 @@ fn deployment() -> Deployment {
         asset_registry: who(0xa1),
         enclave_whitelist: who(0xa2),
         task_registry: who(0xa3),
+        code_hashes: None,
     }
 }
 
@@ -352,4 +353,18 @@ fn data_wider_than_its_type_is_refused() {
         let decoded = decode(who(0xa2), data);
         assert!(matches!(decoded, Err(DecodeError::Malformed { .. })), "{place}: {decoded:?}");
     }
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_read_with_replacements_and_nothing_else_is_forgiven() {
+    let good = registered(1).encode_log_data();
+    let uri = registered(1).uri;
+    let mut data = good.data.to_vec();
+    let at = data.windows(uri.len()).position(|window| window == uri.as_bytes()).unwrap();
+    data[at] = 0xff;
+    let spoiled = LogData::new_unchecked(good.topics().to_vec(), data.clone().into());
+    let decoded = decode(address_of(Registry::Assets), spoiled).unwrap().unwrap();
+    let ChainEvent::AssetRegistered { uri, .. } = decoded.event else { panic!("{decoded:?}") };
+    assert!(uri.starts_with('\u{FFFD}'), "{uri}");
+    assert_eq!(decoded.image.data_hash, alloy::primitives::keccak256(&data), "folded as it is");
 }

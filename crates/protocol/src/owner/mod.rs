@@ -1,7 +1,9 @@
 //! The owner's signed requests: pushing, deleting and asking for a secret.
 //!
 //! A request is signed in one header, [`AUTHORIZATION_HEADER`]: base64url without padding of a JSON document. The resource is
-//! not in it, since the path says which it is: signatures are checked against the path that was asked for.
+//! not in it, since the path says which it is: signatures are checked against the path that was asked for. Nor is the SMS:
+//! each SMS checks removals and queries against its own identity, and an update names the sealing key, so that what was
+//! signed for one SMS is worth nothing at another.
 
 use alloy_primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
@@ -204,25 +206,31 @@ impl SignedRemoval {
         }
     }
 
-    /// What was signed, if the request is about `resource`.
+    /// What was signed, if the request is about `resource` and made of `sms`.
     #[must_use]
-    pub fn message(&self, resource: &SecretId) -> SecretRemoval {
+    pub fn message(&self, resource: &SecretId, sms: Address) -> SecretRemoval {
         SecretRemoval {
             resource: resource.to_string(),
             owner: self.owner,
+            sms,
             epoch: self.epoch,
             version: self.version,
             deadline: self.deadline,
         }
     }
 
-    /// Who signed, if the request is about `resource`.
+    /// Who signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
     ///
     /// # Errors
     ///
     /// If the signature is malformed.
-    pub fn verify(&self, resource: &SecretId, domain: &Domain) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource)), &self.signature)
+    pub fn verify(
+        &self,
+        resource: &SecretId,
+        sms: Address,
+        domain: &Domain,
+    ) -> Result<Address, SignatureError> {
+        recover(domain.signing_hash(&self.message(resource, sms)), &self.signature)
     }
 }
 
@@ -249,19 +257,29 @@ impl SignedQuery {
         }
     }
 
-    /// What was signed, if the request is about `resource`.
+    /// What was signed, if the request is about `resource` and made of `sms`.
     #[must_use]
-    pub fn message(&self, resource: &SecretId) -> SecretQuery {
-        SecretQuery { resource: resource.to_string(), owner: self.owner, deadline: self.deadline }
+    pub fn message(&self, resource: &SecretId, sms: Address) -> SecretQuery {
+        SecretQuery {
+            resource: resource.to_string(),
+            owner: self.owner,
+            sms,
+            deadline: self.deadline,
+        }
     }
 
-    /// Who signed, if the request is about `resource`.
+    /// Who signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
     ///
     /// # Errors
     ///
     /// If the signature is malformed.
-    pub fn verify(&self, resource: &SecretId, domain: &Domain) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource)), &self.signature)
+    pub fn verify(
+        &self,
+        resource: &SecretId,
+        sms: Address,
+        domain: &Domain,
+    ) -> Result<Address, SignatureError> {
+        recover(domain.signing_hash(&self.message(resource, sms)), &self.signature)
     }
 }
 

@@ -106,30 +106,34 @@ fn empty_and_oversized_values_are_refused_on_both_sides() {
 }
 
 #[test]
-fn removals_and_queries_are_bound_to_their_resource() {
+fn removals_and_queries_are_bound_to_their_resource_and_sms() {
     let owner = Signer::random();
     let (resource, address) = (asset(1), owner.address());
+    let (sms, other_sms) = (Address::repeat_byte(0xb2), Address::repeat_byte(0xb3));
     let removal = SecretRemoval {
         resource: resource.to_string(),
         owner: address,
+        sms,
         epoch: 0,
         version: 2,
         deadline: 9,
     };
     let removal = SignedRemoval::sign(&removal, &DOMAIN, &owner);
     let removal = SignedRemoval::parse(&removal.to_header()).unwrap();
-    assert_eq!(removal.verify(&resource, &DOMAIN), Ok(address));
-    assert_ne!(removal.verify(&asset(2), &DOMAIN), Ok(address));
+    assert_eq!(removal.verify(&resource, sms, &DOMAIN), Ok(address));
+    assert_ne!(removal.verify(&asset(2), sms, &DOMAIN), Ok(address));
+    assert_ne!(removal.verify(&resource, other_sms, &DOMAIN), Ok(address));
     let later = SignedRemoval { version: 3, ..removal };
-    assert_ne!(later.verify(&resource, &DOMAIN), Ok(address));
+    assert_ne!(later.verify(&resource, sms, &DOMAIN), Ok(address));
 
-    let query = SecretQuery { resource: resource.to_string(), owner: address, deadline: 9 };
+    let query = SecretQuery { resource: resource.to_string(), owner: address, sms, deadline: 9 };
     let query = SignedQuery::sign(&query, &DOMAIN, &owner);
     let query = SignedQuery::parse(&query.to_header()).unwrap();
-    assert_eq!(query.verify(&resource, &DOMAIN), Ok(address));
-    assert_ne!(query.verify(&asset(2), &DOMAIN), Ok(address));
+    assert_eq!(query.verify(&resource, sms, &DOMAIN), Ok(address));
+    assert_ne!(query.verify(&asset(2), sms, &DOMAIN), Ok(address));
+    assert_ne!(query.verify(&resource, other_sms, &DOMAIN), Ok(address));
     let longer = SignedQuery { deadline: 10, ..query };
-    assert_ne!(longer.verify(&resource, &DOMAIN), Ok(address));
+    assert_ne!(longer.verify(&resource, sms, &DOMAIN), Ok(address));
 }
 
 #[test]

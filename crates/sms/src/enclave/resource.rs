@@ -21,7 +21,7 @@ use crate::{
     path::Path,
     problem::{ApiError, Code, KbsError},
     receipt::Decision,
-    service::{Service, Shared, blocking, min_block},
+    service::{BUNDLE_TURNS, Service, Shared, blocking, min_block},
 };
 
 /// `GET /kbs/v0/resource/{task}/{type}/{tag}`.
@@ -55,6 +55,10 @@ async fn respond(
     let task = task.parse::<TaskId>().map_err(no_such)?;
     let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such)?;
     let least = min_block(headers)?;
+    let turns = if resource == Resource::Bundle { BUNDLE_TURNS } else { 1 };
+    let waiting = service.clone();
+    let _turn =
+        waiting.turns.acquire_many(turns).await.map_err(|error| ApiError::internal(&error))?;
     Ok(Json(blocking(move || release(&service, &session, task, resource, least)).await?))
 }
 

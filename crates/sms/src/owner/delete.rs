@@ -44,7 +44,8 @@ async fn delete(
 ) -> Result<Response, ApiError> {
     let removal =
         SignedRemoval::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
-    check_signature(removal.deadline, removal.owner, removal.verify(&secret, &service.domain))?;
+    let signer = removal.verify(&secret, service.address(), &service.domain);
+    check_signature(removal.deadline, removal.owner, signer)?;
     blocking(move || {
         let ownership = Ownership::check(&service, &secret, removal.owner)?;
         ownership.check_epoch(removal.epoch)?;

@@ -42,7 +42,8 @@ async fn head(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let query = SignedQuery::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
-    check_signature(query.deadline, query.owner, query.verify(&secret, &service.domain))?;
+    let signer = query.verify(&secret, service.address(), &service.domain);
+    check_signature(query.deadline, query.owner, signer)?;
     blocking(move || {
         let ownership = Ownership::check(&service, &secret, query.owner)?;
         let newest = service.vault.newest(&secret)?.filter(|newest| ownership.may_see(newest));
