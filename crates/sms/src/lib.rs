@@ -8,6 +8,7 @@ mod path;
 mod problem;
 mod public;
 mod receipt;
+mod reserve;
 mod run;
 mod service;
 

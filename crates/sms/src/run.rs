@@ -35,6 +35,7 @@ use crate::{
     problem::{ApiError, Code},
     public,
     receipt::{ReceiptError, ReceiptLog},
+    reserve::Reserve,
     service::{Service, Shared, TURNS},
 };
 
@@ -179,6 +180,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         view,
         vault,
         receipts,
+        reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
         turns: Semaphore::new(TURNS),
         pulse,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },

@@ -18,6 +18,7 @@ use crate::{
     clock,
     problem::{ApiError, Code},
     receipt::ReceiptLog,
+    reserve::Reserve,
 };
 
 /// One running service.
@@ -34,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) view: Arc<View>,
     pub(crate) vault: Vault,
     pub(crate) receipts: ReceiptLog,
+    pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.
     pub(crate) turns: Semaphore,
     pub(crate) pulse: watch::Receiver<Pulse>,
