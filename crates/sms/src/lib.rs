@@ -9,6 +9,7 @@ mod path;
 mod problem;
 mod public;
 mod receipt;
+mod reserve;
 mod run;
 mod service;
 

@@ -36,6 +36,7 @@ use crate::{
     problem::{ApiError, Code},
     public,
     receipt::{ReceiptError, ReceiptLog},
+    reserve::Reserve,
     service::{Service, Shared, TURNS},
 };
 
@@ -175,6 +176,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         view,
         vault,
         receipts,
+        reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
         turns: Semaphore::new(TURNS),
         pulse,
         trust,

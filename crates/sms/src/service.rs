@@ -19,6 +19,7 @@ use crate::{
     clock,
     problem::{ApiError, Code},
     receipt::ReceiptLog,
+    reserve::Reserve,
 };
 
 /// Demands an answer at this block or later.
@@ -39,6 +40,7 @@ pub(crate) struct Service {
     pub(crate) vault: Vault,
     pub(crate) receipts: ReceiptLog,
     pub(crate) trust: Trust,
+    pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.
     pub(crate) turns: Semaphore,
     pub(crate) pulse: watch::Receiver<Pulse>,

@@ -185,7 +185,10 @@ pub(crate) fn now() -> u64 {
 mod tests {
     use alloy::primitives::{Address, B256};
     use sesame_domain::AssetId;
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
     use crate::testing::purchase;
@@ -210,6 +213,7 @@ mod tests {
         let address = server.local_addr().unwrap();
         let trickle = async {
             let (mut peer, _) = server.accept().await.unwrap();
+            assert!(peer.read(&mut [0; 1024]).await.unwrap() > 0, "it asks first");
             let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
             peer.write_all(head).await.unwrap();
             while peer.write_all(b"x").await.is_ok() {

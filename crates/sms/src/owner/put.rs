@@ -57,6 +57,7 @@ async fn put(
     let ownership = Ownership::check(&service, &secret, update.owner)?;
     ownership.check_epoch(update.epoch)?;
     check_content_digest(&ownership, &update)?;
+    let service = blocking(move || service.reserve.check().map(|()| service)).await?;
     let sealed = to_bytes(sealed, MAX_SEALED_BYTES).await.map_err(|_| too_large())?;
     let metadata = blocking({
         let secret = secret.clone();
@@ -74,6 +75,8 @@ fn keep(
     update: &SignedUpdate,
     sealed: &[u8],
 ) -> Result<Metadata, ApiError> {
+    // Once more, since many bodies may have been on their way at once.
+    service.reserve.check()?;
     let value = update.open(&secret, sealed, &service.sealing)?.into();
     let metadata = Metadata {
         owner: update.owner,
