@@ -1,6 +1,6 @@
 //! Every reason that the decision has for a no, reached by an attested enclave over HTTP.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use sesame_chain::{ChainError, Content};
 use sesame_client::{enclave::EnclaveError, public::Question};
 use sesame_domain::{AssetId, Order, Resource, SecretId, TaskId, Terms};
@@ -177,6 +177,8 @@ async fn terms_that_change_after_the_purchase_bite() {
         (Terms { not_before: now() + 10_000, ..plain() }, "not_yet_valid"),
         (Terms { app: other, ..plain() }, "wrong_app"),
         (Terms { requester: stranger, ..plain() }, "wrong_requester"),
+        (Terms { price: U256::from(1), ..plain() }, "price_not_paid"),
+        (Terms { price: U256::from(1), currency: stranger, ..plain() }, "price_not_paid"),
         (Terms { sms: stranger, ..plain() }, "wrong_sms"),
     ] {
         world.allow_on(&world.alice, scene.data, scene.build.id(), &terms).await;

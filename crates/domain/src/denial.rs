@@ -1,6 +1,6 @@
 //! Why the answer is no.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 
 use crate::{AssetId, EnclaveId, SecretName, TaskStatus};
 
@@ -38,6 +38,9 @@ pub enum Denial {
     WrongApp { asset: AssetId, expected: AssetId },
     /// The owner lets only another requester use the asset.
     WrongRequester { asset: AssetId, expected: Address },
+    /// The owner's present terms ask for more than this task paid when it was bought, or for another currency. Amounts are in
+    /// the currency's smallest unit.
+    PriceNotPaid { asset: AssetId, price: U256, paid: U256 },
     /// The order grants no secret of this index.
     SecretNotGranted { index: u32 },
     /// The requester took the grant back.
@@ -67,6 +70,7 @@ impl Denial {
             Self::AuthorizationVoid { .. } => "authorization_void",
             Self::WrongApp { .. } => "wrong_app",
             Self::WrongRequester { .. } => "wrong_requester",
+            Self::PriceNotPaid { .. } => "price_not_paid",
             Self::SecretNotGranted { .. } => "secret_not_granted",
             Self::GrantRevoked { .. } => "grant_revoked",
             Self::SecretMissing { .. } => "secret_missing",

@@ -37,6 +37,8 @@ pub enum DenialBody {
     WrongApp { asset: B256, expected: B256 },
     /// The owner lets only another requester use the asset.
     WrongRequester { asset: B256, expected: Address },
+    /// The owner's present terms ask for more than was paid at purchase, or for another currency; decimal, smallest unit.
+    PriceNotPaid { asset: B256, price: String, paid: String },
     /// The order grants no secret of this index.
     SecretNotGranted { index: u32 },
     /// The requester took the grant back.
@@ -89,6 +91,11 @@ impl From<&Denial> for DenialBody {
             Denial::WrongRequester { asset, expected } => {
                 Self::WrongRequester { asset: asset.0, expected: *expected }
             }
+            Denial::PriceNotPaid { asset, price, paid } => Self::PriceNotPaid {
+                asset: asset.0,
+                price: price.to_string(),
+                paid: paid.to_string(),
+            },
             Denial::SecretNotGranted { index } => Self::SecretNotGranted { index: *index },
             Denial::GrantRevoked { index } => Self::GrantRevoked { index: *index },
             Denial::SecretMissing { owner, name, asset } => Self::SecretMissing {
@@ -140,6 +147,7 @@ impl DenialBody {
             Self::AuthorizationVoid { asset } => format!("The authorization of {asset} was given by a former owner. The new owner must authorize the enclave."),
             Self::WrongApp { asset, expected } => format!("The owner of {asset} lets only app {expected} use it. Buy a task of that app, or ask the owner for other terms."),
             Self::WrongRequester { asset, expected } => format!("The owner of {asset} lets only requester {expected} use it. Ask the owner for other terms."),
+            Self::PriceNotPaid { asset, price, paid } => format!("The owner of {asset} asks for {price} of the currency's smallest unit now, and this task paid {paid} or in another currency. Buy a new task, or ask the owner for the old terms."),
             Self::SecretNotGranted { index } => format!("The order grants no secret of index {index}. Buy a task whose order grants it."),
             Self::GrantRevoked { index } => format!("The requester took the grant of index {index} back. Buy a new task."),
             Self::SecretMissing { owner, name: Some(name), .. } => format!("{owner} has pushed no secret named {name}. Push it to this SMS."),
@@ -160,6 +168,7 @@ impl DenialBody {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::U256;
     use sesame_domain::{AssetId, EnclaveId, TaskStatus};
 
     use super::*;
@@ -185,6 +194,7 @@ mod tests {
             Denial::AuthorizationVoid { asset },
             Denial::WrongApp { asset, expected: AssetId(B256::repeat_byte(2)) },
             Denial::WrongRequester { asset, expected: address(2) },
+            Denial::PriceNotPaid { asset, price: U256::from(7), paid: U256::from(5) },
             Denial::SecretNotGranted { index: 4 },
             Denial::GrantRevoked { index: 4 },
             Denial::SecretMissing {

@@ -12,8 +12,8 @@
 use alloy_primitives::{Address, B256};
 use sesame_attestation::{VerifiedEnclave, WorkerProof};
 use sesame_domain::{
-    AssetId, BlockRef, Denial, EnclaveId, Facts, Resource, SecretId, Standing, Task, TaskId,
-    TaskStatus, Terms,
+    AssetId, AssetSnapshot, BlockRef, Denial, EnclaveId, Facts, Resource, SecretId, Standing, Task,
+    TaskId, TaskStatus, Terms,
 };
 use sesame_protocol::jwk::Jwk;
 
@@ -242,7 +242,7 @@ fn refusals(
         reasons.push(Denial::WrongEnclave { expected: order.enclave, got: claim.enclave });
     }
     let judge = Judge { task, sms: asked.sms, enclave: claim.enclave, clock };
-    judge.standing(&facts.app, &mut reasons);
+    judge.standing(&facts.app, &task.app, &mut reasons);
     for resource in declared(asked.resource, task) {
         judge.resource(resource, asked.resource, facts, secrets, &mut reasons);
     }
@@ -268,7 +268,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// Does the asset's owner let this enclave near it, on terms that this task meets?
-    fn standing(&self, standing: &Standing, reasons: &mut Vec<Denial>) {
+    fn standing(&self, standing: &Standing, bought: &AssetSnapshot, reasons: &mut Vec<Denial>) {
         let (id, enclave) = (standing.id, self.enclave);
         let Some(asset) = &standing.asset else {
             reasons.push(Denial::AssetUnknown { asset: id });
@@ -279,11 +279,17 @@ impl Judge<'_> {
             Some(word) if word.epoch != asset.epoch => {
                 reasons.push(Denial::AuthorizationVoid { asset: id });
             }
-            Some(word) => self.terms(id, &word.terms, reasons),
+            Some(word) => self.terms(id, &word.terms, bought, reasons),
         }
     }
 
-    fn terms(&self, asset: AssetId, terms: &Terms, reasons: &mut Vec<Denial>) {
+    fn terms(
+        &self,
+        asset: AssetId,
+        terms: &Terms,
+        bought: &AssetSnapshot,
+        reasons: &mut Vec<Denial>,
+    ) {
         if self.clock.head < terms.not_before {
             reasons.push(Denial::NotYetValid { asset, not_before: terms.not_before });
         }
@@ -298,6 +304,11 @@ impl Judge<'_> {
         }
         if !terms.sms.is_zero() && terms.sms != self.sms {
             reasons.push(Denial::WrongSms { expected: terms.sms, got: self.sms });
+        }
+        let (price, paid) = (terms.price, bought.price);
+        let in_other_coin = terms.currency != self.task.order.currency;
+        if !price.is_zero() && (price > paid || in_other_coin) {
+            reasons.push(Denial::PriceNotPaid { asset, price, paid });
         }
     }
 
@@ -319,10 +330,10 @@ impl Judge<'_> {
                 }
             }
             Resource::RequesterSecret(index) => self.grant(index, secrets, reasons),
-            Resource::ProtectedData(n) => match facts.data(n) {
+            Resource::ProtectedData(n) => match facts.data(n).zip(self.task.data(n)) {
                 None => reasons.push(Denial::AssetUnknown { asset: AssetId::default() }),
-                Some(standing) => {
-                    self.standing(standing, reasons);
+                Some((standing, (_, bought))) => {
+                    self.standing(standing, bought, reasons);
                     if !belongs(secrets.of(resource), standing) {
                         reasons.extend(missing_of(standing));
                     }

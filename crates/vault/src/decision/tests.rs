@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use alloy_primitives::U256;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sesame_domain::Asset;
 
@@ -204,6 +205,10 @@ fn the_terms_of_the_app_hold_for_every_resource() {
     check_all(
         |facts| terms_of(&mut facts.app).app = asset(9),
         &[Denial::WrongApp { asset: asset(1), expected: asset(9) }],
+    );
+    check_all(
+        |facts| terms_of(&mut facts.app).price = U256::MAX,
+        &[Denial::PriceNotPaid { asset: asset(1), price: U256::MAX, paid: U256::ZERO }],
     );
 }
 
