@@ -270,7 +270,7 @@ impl Mirror {
         let served = self.nodes.serve_chain(expected).await?;
         served.map_err(|got| MirrorError::WrongChain { expected, got })?;
         for (address, expected) in self.contracts {
-            let Some(got) = self.nodes.any().code_hash(address).await? else {
+            let Some(got) = self.nodes.code_hash(address).await? else {
                 return Err(MirrorError::NoContract { address }.into());
             };
             if let Some(expected) = expected.filter(|expected| *expected != got) {

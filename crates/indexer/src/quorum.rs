@@ -91,6 +91,27 @@ impl Nodes {
         }
     }
 
+    /// Keccak-256 of the code at an address, none where there is no code, as a quorum says.
+    ///
+    /// # Errors
+    /// When too few endpoints answer, or too few agree.
+    pub(crate) async fn code_hash(&self, address: Address) -> Result<Option<B256>, SourceError> {
+        let answers = self.ask(|node| node.code_hash(address)).await;
+        let (mut said, mut failure) = (Vec::new(), None);
+        for answer in answers {
+            match answer {
+                Ok(code) => said.push(code),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let agreed =
+            |code: &&Option<B256>| said.iter().filter(|other| other == code).count() >= self.quorum;
+        match said.iter().find(agreed) {
+            Some(code) => Ok(*code),
+            None => Err(failure.unwrap_or_else(|| self.none(BlockNumberOrTag::Latest))),
+        }
+    }
+
     /// The newest block that a quorum has reached, and agrees on.
     ///
     /// # Errors
