@@ -39,6 +39,8 @@ pub enum DenialBody {
     WrongRequester { asset: B256, expected: Address },
     /// The owner's present terms ask for more than was paid at purchase, or for another currency; decimal, smallest unit.
     PriceNotPaid { asset: B256, price: String, paid: String },
+    /// The authorization in force is for `max_tasks` tasks, and this one, bought under another serial, is none of them.
+    MaxTasks { asset: B256, max_tasks: u64, serial: u64, bought_serial: u64 },
     /// The order grants no secret of this index.
     SecretNotGranted { index: u32 },
     /// The requester took the grant back.
@@ -96,6 +98,12 @@ impl From<&Denial> for DenialBody {
                 price: price.to_string(),
                 paid: paid.to_string(),
             },
+            Denial::MaxTasks { asset, max_tasks, serial, bought_serial } => Self::MaxTasks {
+                asset: asset.0,
+                max_tasks: *max_tasks,
+                serial: *serial,
+                bought_serial: *bought_serial,
+            },
             Denial::SecretNotGranted { index } => Self::SecretNotGranted { index: *index },
             Denial::GrantRevoked { index } => Self::GrantRevoked { index: *index },
             Denial::SecretMissing { owner, name, asset } => Self::SecretMissing {
@@ -148,6 +156,7 @@ impl DenialBody {
             Self::WrongApp { asset, expected } => format!("The owner of {asset} lets only app {expected} use it. Buy a task of that app, or ask the owner for other terms."),
             Self::WrongRequester { asset, expected } => format!("The owner of {asset} lets only requester {expected} use it. Ask the owner for other terms."),
             Self::PriceNotPaid { asset, price, paid } => format!("The owner of {asset} asks for {price} of the currency's smallest unit now, and this task paid {paid} or in another currency. Buy a new task, or ask the owner for the old terms."),
+            Self::MaxTasks { asset, max_tasks, serial, bought_serial } => format!("The owner of {asset} lets {max_tasks} tasks use it under serial {serial}, and this task was bought under serial {bought_serial}, so it is none of them. Buy the task anew, or ask the owner to authorize without a limit."),
             Self::SecretNotGranted { index } => format!("The order grants no secret of index {index}. Buy a task whose order grants it."),
             Self::GrantRevoked { index } => format!("The requester took the grant of index {index} back. Buy a new task."),
             Self::SecretMissing { owner, name: Some(name), .. } => format!("{owner} has pushed no secret named {name}. Push it to this SMS."),
@@ -195,6 +204,7 @@ mod tests {
             Denial::WrongApp { asset, expected: AssetId(B256::repeat_byte(2)) },
             Denial::WrongRequester { asset, expected: address(2) },
             Denial::PriceNotPaid { asset, price: U256::from(7), paid: U256::from(5) },
+            Denial::MaxTasks { asset, max_tasks: 3, serial: 2, bought_serial: 1 },
             Denial::SecretNotGranted { index: 4 },
             Denial::GrantRevoked { index: 4 },
             Denial::SecretMissing {

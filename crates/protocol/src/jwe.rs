@@ -1,4 +1,5 @@
-//! What the SMS answers to an attested enclave: a JWE (RFC 7516) by ECDH-ES+A256KW and A256GCM (RFC 7518).
+//! What the SMS answers to an attested enclave: a JWE (RFC 7516) by A256GCM, the content key wrapped by ECDH-ES+A256KW or
+//! RSA-OAEP-256 (RFC 7518), whichever the enclave's key is for.
 
 use std::fmt;
 
@@ -6,13 +7,13 @@ use aes_gcm::{AeadInOut, Aes256Gcm};
 use aes_kw::KwAes256;
 use alloy_primitives::B256;
 use kbs_types::{ProtectedHeader, Response};
-use p256::{SecretKey, elliptic_curve::common::KeyInit};
+use p256::{PublicKey, SecretKey, elliptic_curve::common::KeyInit};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::{
-    jwk::{ECDH_ES_A256KW, Jwk, JwkError},
+    jwk::{ECDH_ES_A256KW, Jwk, JwkError, Key, RSA_OAEP_256, RsaKey, coordinates},
     random,
 };
 
@@ -101,7 +102,7 @@ impl EnclaveKey {
             });
         }
         let members = HeaderMembers::parse(&header.other_fields)?;
-        let shared = self.secret.diffie_hellman(members.epk.public_key());
+        let shared = self.secret.diffie_hellman(&members.epk);
         let wrapping =
             concat_kdf::<32>(shared.raw_secret_bytes(), ECDH_ES_A256KW, &members.apu, &members.apv);
         if jwe.encrypted_key.len() != WRAPPED_BYTES {
@@ -121,26 +122,17 @@ impl fmt::Debug for EnclaveKey {
     }
 }
 
-/// Encrypts `content` to an enclave's key, with a fresh ephemeral and a fresh content key.
+/// Encrypts `content` to an enclave's key, with a fresh content key and, for an EC key, a fresh ephemeral.
 ///
 /// # Errors
 ///
 /// If the key says that it is for another algorithm, or the content is larger than AES-GCM takes (64 GiB).
 pub fn encrypt(to: &Jwk, content: &[u8]) -> Result<Response, JweError> {
-    match to.alg() {
-        None | Some(ECDH_ES_A256KW) => {}
-        Some(other) => return Err(JwkError::WrongAlgorithm(other.to_owned()).into()),
-    }
-    let ephemeral = random_secret();
-    let shared = ephemeral.diffie_hellman(to.public_key());
-    let wrapping = concat_kdf::<32>(shared.raw_secret_bytes(), ECDH_ES_A256KW, &[], &[]);
     let content_key = random::bytes::<32>();
-    let mut encrypted_key = vec![0; WRAPPED_BYTES];
-    KwAes256::new((&*wrapping).into())
-        .wrap_key(content_key.as_slice(), &mut encrypted_key)
-        .map_err(|_| JweError::WrongLength("encrypted key"))?;
-
-    let protected = protected_header(&Jwk::new(ephemeral.public_key(), ECDH_ES_A256KW));
+    let (protected, encrypted_key) = match to.for_wrapping()? {
+        Key::Ec(key) => wrap_by_ecdh(key, &content_key)?,
+        Key::Rsa(key) => wrap_by_rsa(key, &content_key)?,
+    };
     let aad = associated_data(&protected, None)?;
     let iv = random::bytes::<12>();
     let mut ciphertext = content.to_vec();
@@ -155,6 +147,29 @@ pub fn encrypt(to: &Jwk, content: &[u8]) -> Result<Response, JweError> {
         ciphertext,
         tag: tag.to_vec(),
     })
+}
+
+fn wrap_by_ecdh(
+    to: &PublicKey,
+    content_key: &[u8; 32],
+) -> Result<(ProtectedHeader, Vec<u8>), JweError> {
+    let ephemeral = random_secret();
+    let shared = ephemeral.diffie_hellman(to);
+    let wrapping = concat_kdf::<32>(shared.raw_secret_bytes(), ECDH_ES_A256KW, &[], &[]);
+    let mut encrypted_key = vec![0; WRAPPED_BYTES];
+    KwAes256::new((&*wrapping).into())
+        .wrap_key(content_key, &mut encrypted_key)
+        .map_err(|_| JweError::WrongLength("encrypted key"))?;
+    Ok((protected_header(&ephemeral.public_key()), encrypted_key))
+}
+
+fn wrap_by_rsa(
+    to: &RsaKey,
+    content_key: &[u8; 32],
+) -> Result<(ProtectedHeader, Vec<u8>), JweError> {
+    let encrypted_key = to.wrap(content_key).ok_or(JweError::WrongLength("encrypted key"))?;
+    let (alg, enc) = (RSA_OAEP_256.to_owned(), A256GCM.to_owned());
+    Ok((ProtectedHeader { alg, enc, other_fields: Map::new() }, encrypted_key))
 }
 
 fn open_content(key: &[u8; 32], jwe: &Response) -> Result<Zeroizing<Vec<u8>>, JweError> {
@@ -182,8 +197,8 @@ fn associated_data(protected: &ProtectedHeader, aad: Option<&[u8]>) -> Result<Ve
 
 /// The header with the ephemeral key. Its members are written in alphabetical order, so that a reader that parses the
 /// header and writes it again gets the same bytes whether or not its maps are sorted.
-fn protected_header(epk: &Jwk) -> ProtectedHeader {
-    let (x, y) = epk.coordinates();
+fn protected_header(epk: &PublicKey) -> ProtectedHeader {
+    let (x, y) = coordinates(epk);
     let mut other_fields = Map::new();
     other_fields.insert("epk".to_owned(), json!({ "crv": "P-256", "kty": "EC", "x": x, "y": y }));
     ProtectedHeader { alg: ECDH_ES_A256KW.to_owned(), enc: A256GCM.to_owned(), other_fields }
@@ -191,7 +206,7 @@ fn protected_header(epk: &Jwk) -> ProtectedHeader {
 
 /// What the header says about the key agreement (RFC 7518, section 4.6.1).
 struct HeaderMembers {
-    epk: Jwk,
+    epk: PublicKey,
     apu: Vec<u8>,
     apv: Vec<u8>,
 }
@@ -205,7 +220,7 @@ impl HeaderMembers {
         }
         let epk = members
             .get("epk")
-            .and_then(|epk| serde_json::from_value(epk.clone()).ok())
+            .and_then(|epk| serde_json::from_value::<Jwk>(epk.clone()).ok()?.p256().copied())
             .ok_or_else(|| JweError::BadHeader("epk".to_owned()))?;
         let party = |name: &str| match members.get(name) {
             None => Ok(Vec::new()),
@@ -263,10 +278,10 @@ mod tests {
     fn the_key_derivation_gives_the_published_vector() {
         let (alice, bob) = (key(ALICE_D), key(BOB_D));
         let published: Jwk = serde_json::from_str(ALICE).unwrap();
-        assert_eq!(published.public_key(), alice.public().public_key());
+        assert_eq!(published.p256(), alice.public().p256());
         for shared in [
-            alice.secret.diffie_hellman(bob.public().public_key()),
-            bob.secret.diffie_hellman(alice.public().public_key()),
+            alice.secret.diffie_hellman(bob.public().p256().unwrap()),
+            bob.secret.diffie_hellman(alice.public().p256().unwrap()),
         ] {
             let derived = concat_kdf::<16>(shared.raw_secret_bytes(), "A128GCM", b"Alice", b"Bob");
             assert_eq!(base64url::encode(&*derived), DERIVED);
@@ -360,9 +375,33 @@ mod tests {
 
     #[test]
     fn keys_for_another_algorithm_are_refused() {
-        let jwk = Jwk::new(*EnclaveKey::random().public().public_key(), ES256);
+        let jwk = Jwk::new(*EnclaveKey::random().public().p256().unwrap(), ES256);
         let refused = encrypt(&jwk, b"x").unwrap_err();
         assert_eq!(refused, JweError::Key(JwkError::WrongAlgorithm(ES256.to_owned())));
+    }
+
+    fn rsa_key() -> (rsa::PrivateKey, Jwk) {
+        use rsa::{Generate, traits::PublicKeyParts};
+        let secret = rsa::PrivateKey::generate();
+        let n = base64url::encode(&secret.n().to_be_bytes_trimmed_vartime());
+        let json = json!({ "kty": "RSA", "alg": RSA_OAEP_256, "n": n, "e": "AQAB" });
+        (secret, serde_json::from_value(json).unwrap())
+    }
+
+    /// The library's own decryption opens the content key; `script/test` has another implementation do so too.
+    #[test]
+    fn an_rsa_key_opens_what_was_encrypted_to_it() {
+        let (secret, public) = rsa_key();
+        let jwe = encrypt(&public, b"correct horse").unwrap();
+        assert_eq!((&*jwe.protected.alg, &*jwe.protected.enc), (RSA_OAEP_256, A256GCM));
+        assert_eq!(jwe.encrypted_key.len(), 384, "a key of 3072 bits");
+        let content_key = secret.oaep_decrypt::<rsa::sha2::Sha256>(&jwe.encrypted_key).unwrap();
+        let opened = open_content(&content_key.try_into().unwrap(), &jwe).unwrap();
+        assert_eq!(opened.as_slice(), b"correct horse");
+
+        let (other, _) = rsa_key();
+        assert!(other.oaep_decrypt::<rsa::sha2::Sha256>(&jwe.encrypted_key).is_err());
+        assert_ne!(encrypt(&public, b"correct horse").unwrap().encrypted_key, jwe.encrypted_key);
     }
 
     #[test]

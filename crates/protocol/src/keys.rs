@@ -160,7 +160,7 @@ mod tests {
     const DOMAIN: Domain = Domain { chain_id: 31337, asset_registry: Address::repeat_byte(0x11) };
 
     fn token() -> Jwk {
-        Jwk::new(*EnclaveKey::random().public().public_key(), ES256)
+        Jwk::new(*EnclaveKey::random().public().p256().unwrap(), ES256)
     }
 
     fn certified() -> (Signer, KeysDocument) {

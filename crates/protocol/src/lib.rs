@@ -14,6 +14,8 @@ pub mod jwk;
 
 pub mod jwe;
 
+pub mod document;
+
 pub mod rcar;
 
 pub mod voucher;

@@ -22,6 +22,13 @@ pub const VERSION: &str = "0.4.0";
 /// The cookie that carries the session.
 pub const SESSION_COOKIE: &str = "kbs-session-id";
 
+/// The session in the value of a `Cookie` header (RFC 6265), if there is one.
+#[must_use]
+pub fn session_in_cookie(header: &str) -> Option<&str> {
+    let mut pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == SESSION_COOKIE).then_some(value))
+}
+
 /// What `POST /kbs/v0/attest` answers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponse {
@@ -114,10 +121,40 @@ pub fn nonce_digest(nonce: &str) -> B256 {
     keccak256(nonce)
 }
 
+/// The one hash that binds runtime data to evidence here, as the protocol names it.
+pub const HASH_ALGORITHM: &str = "sha384";
+
+/// Chooses the hash from what an agent says that it can compute: `supported-hash-algorithms` in its `extra-params`. An agent
+/// that says nothing uses the protocol's default, which is the same.
+///
+/// # Errors
+///
+/// If the agent lists hashes and [`HASH_ALGORITHM`] is not among them.
+pub fn agree_on_hash(extra_params: &Value) -> Result<&'static str, HashNotServed> {
+    let Some(listed) = extra_params.get("supported-hash-algorithms") else {
+        return Ok(HASH_ALGORITHM);
+    };
+    let served = |name: &Value| name.as_str().is_some_and(|name| name == HASH_ALGORITHM);
+    let agreed = listed.as_array().is_some_and(|listed| listed.iter().any(served));
+    if agreed { Ok(HASH_ALGORITHM) } else { Err(HashNotServed) }
+}
+
+/// What the service adds to a challenge: the hash that was agreed on.
+#[must_use]
+pub fn challenge(nonce: String, hash: &str) -> Challenge {
+    Challenge { nonce, extra_params: json!({ "selected-hash-algorithm": hash }) }
+}
+
+/// The agent cannot compute the hash that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent lists its hash algorithms, and {HASH_ALGORITHM} is not among them")]
+pub struct HashNotServed;
+
 /// What an agent sends to `/auth`.
 #[must_use]
 pub fn request(tee: Tee) -> Request {
-    Request { version: VERSION.to_owned(), tee, extra_params: json!({}) }
+    let extra_params = json!({ "supported-hash-algorithms": [HASH_ALGORITHM] });
+    Request { version: VERSION.to_owned(), tee, extra_params }
 }
 
 /// What an agent without a second device sends to `/attest`.
@@ -181,6 +218,36 @@ mod tests {
         let read: Attestation = serde_json::from_str(&sent).unwrap();
         let key = Jwk::try_from(&read.runtime_data.tee_pubkey).unwrap();
         assert_eq!(report_data(&read.runtime_data.nonce, &key), golden.0);
+    }
+
+    #[test]
+    fn the_session_is_one_of_several_cookies() {
+        for header in
+            ["kbs-session-id=a.b.c", "x=1; kbs-session-id=a.b.c;y", " kbs-session-id=a.b.c"]
+        {
+            assert_eq!(session_in_cookie(header), Some("a.b.c"), "{header}");
+        }
+        for header in
+            ["", "kbs-session-id", "Kbs-Session-Id=a", "xkbs-session-id=a", "x=kbs-session-id"]
+        {
+            assert_eq!(session_in_cookie(header), None, "{header}");
+        }
+        assert_eq!(session_in_cookie("kbs-session-id=a=b"), Some("a=b"));
+    }
+
+    #[test]
+    fn the_hash_is_one_that_the_agent_can_compute() {
+        let listing = |names: Value| json!({ "supported-hash-algorithms": names });
+        let all = ["sha256", "sha384", "sha512", "sm3"];
+        for agreed in [json!(""), json!({}), json!(null), listing(json!(all))] {
+            assert_eq!(agree_on_hash(&agreed), Ok("sha384"), "{agreed}");
+        }
+        for not in [json!([]), json!(["sha256"]), json!("sha384"), json!([384]), json!(null)] {
+            assert_eq!(agree_on_hash(&listing(not.clone())), Err(HashNotServed), "{not}");
+        }
+        let challenge = challenge("n".to_owned(), HASH_ALGORITHM);
+        assert_eq!(challenge.extra_params, json!({ "selected-hash-algorithm": "sha384" }));
+        assert_eq!(agree_on_hash(&request(Tee::Tdx).extra_params), Ok("sha384"));
     }
 
     #[test]

@@ -264,7 +264,7 @@ mod tests {
         let mut checked = BTreeMap::<_, u32>::new();
         for vector in &fixture.vectors {
             let kind = vector.primary_type.as_str();
-            // Those of owners are the whitelist's, and no Rust signs them.
+            // Those of owners are the whitelist's, and nothing here signs them.
             if matches!(kind, "Authorize" | "Revoke") {
                 continue;
             }
