@@ -1,10 +1,24 @@
 //! The one constructor of [`VerifiedEnclave`].
 
-use alloy_primitives::Address;
+use std::{fmt, num::NonZeroUsize, sync::Arc};
+
 use sesame_domain::{EnclaveId, TeeKind};
 use sesame_protocol::{jwk::Jwk, rcar};
 
-use crate::evidence::Evidence;
+#[cfg(feature = "simulated")]
+use crate::simulated::Published;
+use crate::{
+    dcap::{
+        self, DcapCollateral, DcapError, DcapPlatform, DcapQuote, INTEL_ROOT, Pck, Platforms, Root,
+        no_platforms,
+    },
+    evidence::Evidence,
+    snp::{
+        Lookup, Minimum, Roots, SnpCollateral, SnpError, SnpEvidence, SnpPolicy, SnpVerifier,
+        TcbField,
+    },
+    tcb::{Admission, PlatformState, SnpState, TcbPolicy},
+};
 
 /// Evidence does not count.
 #[derive(Debug, thiserror::Error)]
@@ -16,40 +30,68 @@ pub enum AttestationError {
     /// The document is not evidence of its kind.
     #[error("the evidence is malformed")]
     Malformed(#[source] serde_json::Error),
-    /// The operator admits no enclaves of this kind.
-    #[error("the operator does not admit enclaves of a simulated TEE")]
-    KindNotAdmitted,
-    /// The quote of a simulated TEE does not count.
-    #[cfg(feature = "simulated")]
+    /// The quote in the document is not base64.
+    #[error("the evidence's quote is not base64")]
+    NotBase64,
+    /// The quote is of another TEE than the one that was announced.
+    #[error("the quote is of another TEE than the challenge was for")]
+    WrongTee,
+    /// Nobody had what the vendor says about this platform.
+    #[error("there is no collateral for the platform {0}")]
+    NoCollateral(Platform),
+    /// A quote of SGX or TDX does not count.
     #[error(transparent)]
-    Simulated(#[from] crate::simulated::QuoteError),
+    Dcap(#[from] DcapError),
+    /// A report of SEV-SNP does not count.
+    #[error(transparent)]
+    Snp(#[from] SnpError),
+    /// The evidence is about another key or another challenge.
+    #[error("the evidence is about other report data: another key or another challenge")]
+    WrongReportData,
 }
 
 /// Which enclaves the operator admits at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
-    simulated_root: Option<Address>,
+    tcb: TcbPolicy,
+    snp: SnpPolicy,
+    #[cfg(feature = "simulated")]
+    simulated: Option<Arc<Published>>,
 }
 
 impl Policy {
-    /// Enclaves of real hardware alone.
+    /// Enclaves of real hardware alone, up to date.
     #[must_use]
-    pub const fn hardware_only() -> Self {
-        Self { simulated_root: None }
+    pub fn hardware_only() -> Self {
+        Self::default()
     }
 
-    /// Also enclaves of the simulated TEE whose root key has this address. **Insecure:** whoever holds that key is any
-    /// enclave it likes.
+    /// Also enclaves of the simulated TEE under this root. **Insecure:** whoever holds its keys is any enclave it likes.
     #[cfg(feature = "simulated")]
     #[must_use]
-    pub const fn insecure_trusting_simulated(root: Address) -> Self {
-        Self { simulated_root: Some(root) }
+    pub fn insecure_trusting_simulated(root: Published) -> Self {
+        Self { simulated: Some(Arc::new(root)), ..Self::default() }
+    }
+
+    /// Also platforms that are not quite up to date, as listed.
+    #[must_use]
+    pub fn admitting(self, admissions: Vec<Admission>) -> Self {
+        Self { tcb: TcbPolicy::admitting(admissions), ..self }
+    }
+
+    /// Also enclaves of SEV-SNP, on platforms with at least this firmware; without any of a product, none on it.
+    #[must_use]
+    pub fn admitting_snp(self, minima: Vec<Minimum>) -> Self {
+        Self { snp: SnpPolicy::admitting(minima), ..self }
     }
 
     /// Whether simulated enclaves are admitted.
     #[must_use]
     pub const fn admits_simulated(&self) -> bool {
-        self.simulated_root.is_some()
+        #[cfg(feature = "simulated")]
+        return self.simulated.is_some();
+        #[cfg(not(feature = "simulated"))]
+        return false;
     }
 
     /// Whether enclaves of this kind are admitted.
@@ -60,14 +102,53 @@ impl Policy {
             TeeKind::Sgx | TeeKind::Tdx | TeeKind::Snp => true,
         }
     }
+
+    /// Whether a platform in this state is admitted.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn admits_platform(&self, state: &PlatformState) -> Result<(), AttestationError> {
+        match state {
+            PlatformState::Dcap(verdict) => self.tcb.admit(verdict).map_err(DcapError::from)?,
+            PlatformState::Snp(SnpState { product, firmware, .. }) => {
+                self.snp.admits(*product, TcbField::Lowest, *firmware)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which root a chain has to be verified under: the one that it says it ends in, if that is trusted.
+    fn root_of(&self, pck: &Pck) -> Result<Root<'_>, DcapError> {
+        #[cfg(feature = "simulated")]
+        if let Some(published) = &self.simulated
+            && published.certificate() == pck.root
+        {
+            return Ok(Root::Simulated(published.certificate()));
+        }
+        match pck.root == INTEL_ROOT {
+            true => Ok(Root::Vendor),
+            false => Err(DcapError::UntrustedRoot),
+        }
+    }
+
+    #[cfg(feature = "simulated")]
+    fn simulated_collateral(&self, platform: &DcapPlatform) -> Option<&DcapCollateral> {
+        self.simulated.as_ref()?.collateral(platform)
+    }
+
+    #[cfg(not(feature = "simulated"))]
+    const fn simulated_collateral(&self, _: &DcapPlatform) -> Option<&DcapCollateral> {
+        None
+    }
 }
 
-/// An enclave whose evidence was checked, with the key that only it holds. Made by [`verify`], or from a token that was
+/// An enclave whose evidence was checked, with the key that only it holds. Made by [`Verifier::verify`], or from a token that was
 /// issued for one.
 #[derive(Debug, Clone)]
 pub struct VerifiedEnclave {
     id: EnclaveId,
     kind: TeeKind,
+    platform: PlatformState,
     key: Jwk,
 }
 
@@ -84,6 +165,12 @@ impl VerifiedEnclave {
         self.kind
     }
 
+    /// The state of the platform below it.
+    #[must_use]
+    pub const fn platform(&self) -> &PlatformState {
+        &self.platform
+    }
+
     /// The key that was attested: answers are encrypted to it.
     #[must_use]
     pub const fn key(&self) -> &Jwk {
@@ -91,47 +178,175 @@ impl VerifiedEnclave {
     }
 
     /// Only for a token that this crate signed.
-    pub(crate) const fn from_token(id: EnclaveId, kind: TeeKind, key: Jwk) -> Self {
-        Self { id, kind, key }
+    pub(crate) const fn from_token(
+        id: EnclaveId,
+        kind: TeeKind,
+        platform: PlatformState,
+        key: Jwk,
+    ) -> Self {
+        Self { id, kind, platform, key }
     }
 }
 
-/// Verifies that evidence is genuine, admitted, and about `key` and `nonce`.
-///
-/// # Errors
-/// When it is not; the error says which check failed.
-pub fn verify(
-    evidence: &Evidence,
-    nonce: &str,
-    key: Jwk,
-    policy: &Policy,
-) -> Result<VerifiedEnclave, AttestationError> {
-    let report_data = rcar::report_data(nonce, &key);
-    let (kind, measurement) = match evidence {
-        Evidence::Simulated(quote) => {
-            let root = policy.simulated_root.ok_or(AttestationError::KindNotAdmitted)?;
-            (TeeKind::Simulated, verify_simulated(quote, root, &report_data)?)
+/// What has to be at hand before evidence can be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// What the vendor says about this platform.
+    Collateral(Platform),
+}
+
+/// Names what a vendor says about a platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Platform {
+    /// Of SGX or TDX, by Intel.
+    Dcap(DcapPlatform),
+    /// Of SEV-SNP, by AMD.
+    Snp(Lookup),
+}
+
+impl From<DcapPlatform> for Platform {
+    fn from(platform: DcapPlatform) -> Self {
+        Self::Dcap(platform)
+    }
+}
+
+/// As in the names of collateral files.
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dcap(platform) => platform.fmt(f),
+            Self::Snp(lookup) => lookup.fmt(f),
         }
-    };
-    Ok(VerifiedEnclave { id: sesame_domain::enclave_id(kind, &measurement), kind, key })
+    }
 }
 
-#[cfg(feature = "simulated")]
-fn verify_simulated(
-    quote: &sesame_protocol::evidence::SimulatedEvidence,
-    root: Address,
-    report_data: &[u8; 64],
-) -> Result<Vec<u8>, AttestationError> {
-    Ok(crate::simulated::verify_quote(quote, root, report_data)?)
+/// What was fetched for [`Needs`].
+#[derive(Debug, Clone)]
+pub enum Collateral {
+    /// Nothing.
+    Nothing,
+    /// What Intel says about a platform.
+    Dcap(Arc<DcapCollateral>),
+    /// What AMD says about a platform.
+    Snp(Arc<SnpCollateral>),
 }
 
-#[cfg(not(feature = "simulated"))]
-const fn verify_simulated(
-    _: &sesame_protocol::evidence::SimulatedEvidence,
-    _: Address,
-    _: &[u8; 64],
-) -> Result<Vec<u8>, AttestationError> {
-    Err(AttestationError::KindNotAdmitted)
+/// Verifies evidence under one policy, and remembers which platforms it verified.
+#[derive(Debug)]
+pub struct Verifier {
+    policy: Policy,
+    platforms: Platforms,
+    snp: SnpVerifier,
+}
+
+/// So many platforms of SEV-SNP are remembered: some hundred bytes each.
+const SNP_PLATFORMS: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
+
+impl Verifier {
+    /// A verifier that knows no platform yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        let snp = SnpVerifier::new(Roots::amd(), policy.snp.clone(), SNP_PLATFORMS);
+        Self { policy, platforms: no_platforms(), snp }
+    }
+
+    /// What the operator admits.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What it takes to verify this evidence. Evidence that names no root that is trusted, or firmware that is not admitted,
+    /// ends here, before anything is fetched.
+    ///
+    /// # Errors
+    /// When no collateral could make this evidence count.
+    pub fn needs(&self, evidence: &Evidence) -> Result<Needs, AttestationError> {
+        let platform = match evidence {
+            Evidence::Dcap(quote) => match self.policy.root_of(quote.pck())? {
+                Root::Vendor => Platform::Dcap(quote.pck().platform),
+                Root::Simulated(_) => return Ok(Needs::Nothing),
+            },
+            Evidence::Snp(report) => {
+                let lookup = Lookup::of(report)?;
+                let firmware = report.reported_tcb();
+                self.policy.snp.admits(lookup.product, TcbField::Reported, firmware)?;
+                Platform::Snp(lookup)
+            }
+        };
+        Ok(Needs::Collateral(platform))
+    }
+
+    /// Verifies that evidence is genuine, admitted, and about `key` and `nonce`. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// When it is not; the error says which check failed.
+    pub fn verify(
+        &self,
+        evidence: &Evidence,
+        collateral: &Collateral,
+        nonce: &str,
+        key: Jwk,
+        now: u64,
+    ) -> Result<VerifiedEnclave, AttestationError> {
+        let report_data = rcar::report_data(nonce, &key);
+        let (kind, measurement, platform) = match evidence {
+            Evidence::Dcap(quote) => {
+                let dcap::Proven { kind, measurement, verdict } =
+                    self.verify_dcap(quote, collateral, now)?;
+                if *quote.report_data() != report_data {
+                    return Err(AttestationError::WrongReportData);
+                }
+                (kind, measurement, PlatformState::Dcap(verdict))
+            }
+            Evidence::Snp(report) => self.verify_snp(report, collateral, &report_data, now)?,
+        };
+        let id = sesame_domain::enclave_id(kind, &measurement);
+        Ok(VerifiedEnclave { id, kind, platform, key })
+    }
+
+    fn verify_dcap(
+        &self,
+        quote: &DcapQuote,
+        collateral: &Collateral,
+        now: u64,
+    ) -> Result<dcap::Proven, AttestationError> {
+        let pck = quote.pck();
+        let root = self.policy.root_of(pck)?;
+        let collateral = match (root, collateral) {
+            (Root::Vendor, Collateral::Dcap(collateral)) => Some(&**collateral),
+            (Root::Vendor, _) => None,
+            (Root::Simulated(_), _) => self.policy.simulated_collateral(&pck.platform),
+        };
+        let collateral =
+            collateral.ok_or(AttestationError::NoCollateral(Platform::Dcap(pck.platform)))?;
+        let (policy, platforms) = (&self.policy.tcb, &self.platforms);
+        Ok(dcap::verify(quote, root, collateral, policy, platforms, now)?)
+    }
+
+    fn verify_snp(
+        &self,
+        report: &SnpEvidence,
+        collateral: &Collateral,
+        report_data: &[u8; 64],
+        now: u64,
+    ) -> Result<(TeeKind, Vec<u8>, PlatformState), AttestationError> {
+        let Collateral::Snp(collateral) = collateral else {
+            return Err(AttestationError::NoCollateral(Platform::Snp(Lookup::of(report)?)));
+        };
+        let verdict = match self.snp.verify(report, collateral, report_data, now) {
+            Err(SnpError::WrongReportData) => return Err(AttestationError::WrongReportData),
+            verdict => verdict?,
+        };
+        let state = SnpState {
+            product: verdict.product(),
+            firmware: verdict.lowest_tcb(),
+            until: verdict.verified_until(),
+        };
+        Ok((verdict.kind(), verdict.measurement(), PlatformState::Snp(state)))
+    }
 }
 
 #[cfg(test)]

@@ -1,135 +1,314 @@
-//! Measurements tell every byte apart, and only one quote of many counts.
+//! What only a root of one's own can show: honest signatures over what must be refused.
 
-use alloy_primitives::{Bytes, hex};
-use sesame_protocol::signature::Signer;
+use dcap_qvl::quote::{EnclaveReport, Report, TDReport10, TDReport15};
 
 use super::*;
+use crate::{
+    dcap::{self, DcapCollateral, DcapError, DcapQuote, Platforms, no_platforms},
+    tcb::{TcbPolicy, TcbStatus},
+};
 
-const REPORT_DATA: [u8; 64] = [5; 64];
+const NOW: u64 = 1_800_000_000;
+const UNTIL: u64 = NOW + 86_400;
 
-fn root() -> Signer {
-    Signer::from_bytes(&[1; 32]).unwrap()
+struct World {
+    vendor: Vendor,
+    published: Published,
+    platforms: Platforms,
 }
 
-fn quote() -> SimulatedEvidence {
-    SimulatedEvidence::quote(
-        IMITATES,
-        &measure(b"launcher", b"app", Address::ZERO),
-        REPORT_DATA,
-        &root(),
-    )
-}
-
-fn check(evidence: &SimulatedEvidence) -> Result<Vec<u8>, QuoteError> {
-    verify_quote(evidence, root().address(), &REPORT_DATA)
-}
-
-#[test]
-fn one_bit_of_any_part_changes_the_measurement() {
-    let parts = (b"launcher".to_vec(), b"app".to_vec(), Address::repeat_byte(7));
-    let base = measure(&parts.0, &parts.1, parts.2);
-    let mut seen = std::collections::BTreeSet::from([base]);
-    for bit in 0..8 * 8 {
-        let mut launcher = parts.0.clone();
-        launcher[bit / 8] ^= 1 << (bit % 8);
-        assert!(seen.insert(measure(&launcher, &parts.1, parts.2)), "launcher, bit {bit}");
+impl World {
+    fn new() -> Self {
+        let vendor = Vendor::make(NOW);
+        let published = vendor.publish(&honest());
+        Self { vendor, published, platforms: no_platforms() }
     }
-    for bit in 0..3 * 8 {
-        let mut app = parts.1.clone();
-        app[bit / 8] ^= 1 << (bit % 8);
-        assert!(seen.insert(measure(&parts.0, &app, parts.2)), "app, bit {bit}");
+
+    fn quote(&self, report: Report) -> Vec<u8> {
+        self.vendor.quoting().sign(report)
     }
-    for bit in 0..20 * 8 {
-        let mut sms = parts.2;
-        sms.0[bit / 8] ^= 1 << (bit % 8);
-        assert!(seen.insert(measure(&parts.0, &parts.1, sms)), "SMS, bit {bit}");
+
+    fn verify(&self, raw: &[u8], collateral: &DcapCollateral, now: u64) -> Result<u64, DcapError> {
+        let quote = DcapQuote::parse(raw.to_vec())?;
+        let root = dcap::Root::Simulated(self.published.certificate());
+        let policy = TcbPolicy::default();
+        let proven = dcap::verify(&quote, root, collateral, &policy, &self.platforms, now)?;
+        Ok(proven.verdict.until)
+    }
+
+    /// Under the honest collateral, now.
+    fn check(&self, raw: &[u8]) -> Result<u64, DcapError> {
+        let tdx = raw[4] == 0x81;
+        let collateral = self.published.collateral.iter().find(|(known, _)| known.tdx == tdx);
+        self.verify(raw, collateral.unwrap().1, NOW)
+    }
+
+    /// What a statement makes of the honest SGX enclave, on a platform that nobody has seen.
+    fn under(&self, statement: &Statement) -> Result<u64, DcapError> {
+        let raw = self.quote(Report::SgxEnclave(sgx()));
+        self.verify(&raw, &self.vendor.collateral(Imitated::Sgx, statement), NOW)
+    }
+}
+
+fn honest() -> Statement {
+    Statement::up_to_date(NOW - 60, UNTIL)
+}
+
+fn sgx() -> EnclaveReport {
+    quoting::enclave([7; 32])
+}
+
+fn tdx() -> TDReport10 {
+    quoting::domain([7; 48])
+}
+
+fn tdx_15() -> TDReport15 {
+    let base = tdx();
+    TDReport15 { base, tee_tcb_svn2: base.tee_tcb_svn, mr_service_td: [0; 48] }
+}
+
+fn honest_reports() -> [Report; 3] {
+    [Report::SgxEnclave(sgx()), Report::TD10(tdx()), Report::TD15(tdx_15())]
+}
+
+/// A signed report, spoilt in one field, and whether an error is the right one.
+type Spoilt = (&'static str, Report, fn(&DcapError) -> bool);
+
+fn spoilt() -> Vec<Spoilt> {
+    let sgx_with = |change: fn(&mut EnclaveReport)| {
+        let mut report = sgx();
+        change(&mut report);
+        Report::SgxEnclave(report)
+    };
+    let tdx_with = |change: fn(&mut TDReport10)| {
+        let mut report = tdx();
+        change(&mut report);
+        Report::TD10(report)
+    };
+    let tdx_15_with = |change: fn(&mut TDReport15)| {
+        let mut report = tdx_15();
+        change(&mut report);
+        Report::TD15(report)
+    };
+    let debug = |error: &DcapError| *error == DcapError::Debug;
+    let configured = |error: &DcapError| *error == DcapError::Configured;
+    let attributes = |error: &DcapError| matches!(error, DcapError::Attributes(_));
+    let unknown = |error: &DcapError| matches!(error, DcapError::UnknownTcb(_));
+    vec![
+        ("SGX debug", sgx_with(|report| report.attributes[0] |= 2), debug),
+        ("CONFIGID, first byte", sgx_with(|report| report.reserved3[32] = 1), configured),
+        ("CONFIGID, last byte", sgx_with(|report| report.reserved3[95] = 1), configured),
+        ("CONFIGSVN, low byte", sgx_with(|report| report.reserved4[0] = 1), configured),
+        ("CONFIGSVN, high byte", sgx_with(|report| report.reserved4[1] = 1), configured),
+        ("TD debug", tdx_with(|report| report.td_attributes[0] |= 1), debug),
+        ("TD profiling", tdx_with(|report| report.td_attributes[0] |= 0x10), attributes),
+        ("TD reserved", tdx_with(|report| report.td_attributes[4] |= 1), attributes),
+        ("TD migration", tdx_with(|report| report.td_attributes[3] |= 0x20), attributes),
+        ("TD service", tdx_with(|report| report.td_attributes[2] |= 2), attributes),
+        ("no SEPT_VE_DISABLE", tdx_with(|report| report.td_attributes[3] = 0), attributes),
+        ("an SVN below the level", tdx_with(|report| report.tee_tcb_svn[2] = 2), unknown),
+        ("another SVN below", tdx_with(|report| report.tee_tcb_svn[15] = 2), unknown),
+        ("an unknown module", tdx_with(|report| report.tee_tcb_svn[1] = 9), unknown),
+        ("another module's signer", tdx_with(|report| report.mr_signer_seam[47] = 1), unknown),
+        ("SEAM attributes", tdx_with(|report| report.seam_attributes[0] = 1), unknown),
+        ("the current SVN", tdx_15_with(|report| report.tee_tcb_svn2[3] = 1), unknown),
+        ("a service TD", tdx_15_with(|report| report.mr_service_td[0] = 1), attributes),
+        ("TD 1.5 debug", tdx_15_with(|report| report.base.td_attributes[0] |= 1), debug),
+    ]
+}
+
+#[test]
+fn what_varies_per_quote_is_checked_on_a_platform_that_was_never_seen() {
+    for (name, report, right) in spoilt() {
+        let world = World::new();
+        let error = world.check(&world.quote(report)).unwrap_err();
+        assert!(right(&error), "{name}: {error}");
+    }
+}
+
+/// Signed by the platform's own attestation key, so nothing but the check itself can refuse.
+#[test]
+fn what_varies_per_quote_is_checked_behind_a_warm_cache() {
+    let world = World::new();
+    for report in honest_reports() {
+        world.check(&world.quote(report)).unwrap();
+    }
+    for (name, report, right) in spoilt() {
+        // Twice: a refusal does not become an answer.
+        for _ in 0..2 {
+            let error = world.check(&world.quote(report.clone())).unwrap_err();
+            assert!(right(&error), "{name}: {error}");
+        }
+    }
+    for report in honest_reports() {
+        world.check(&world.quote(report)).unwrap();
     }
 }
 
 #[test]
-fn parts_neither_swap_nor_flow_into_each_other() {
-    let sms = Address::ZERO;
-    assert_ne!(measure(b"ab", b"c", sms), measure(b"a", b"bc", sms));
-    assert_ne!(measure(b"a", b"b", sms), measure(b"b", b"a", sms));
-    assert_ne!(measure(b"", b"a", sms), measure(b"a", b"", sms));
-}
-
-#[test]
-fn the_measurement_and_the_id_are_these() {
-    let measurement = measure(b"launcher", b"app", Address::repeat_byte(0x11));
-    let by_hand = Sha256::digest(
-        [
-            TAG,
-            &hex!("0000000000000008"),
-            &Sha256::digest("launcher"),
-            &hex!("0000000000000003"),
-            &Sha256::digest("app"),
-            &hex!("0000000000000014"),
-            &Sha256::digest([0x11; 20]),
-        ]
-        .concat(),
-    );
-    assert_eq!(measurement, *by_hand);
-    let inner = [&[1], measurement.as_slice()].concat();
-    assert_eq!(enclave_id_of(&measurement), enclave_id(TeeKind::Simulated, &inner));
-    assert_ne!(enclave_id_of(&measurement), enclave_id(TeeKind::Sgx, &measurement));
-}
-
-#[test]
-fn an_honest_quote_counts() {
-    let measurement = measure(b"launcher", b"app", Address::ZERO);
-    assert_eq!(check(&quote()), Ok([&[1], measurement.as_slice()].concat()));
-}
-
-#[test]
-fn other_report_data_is_refused() {
-    for bit in 0..64 * 8 {
-        let mut other = REPORT_DATA;
-        other[bit / 8] ^= 1 << (bit % 8);
-        let refused = verify_quote(&quote(), root().address(), &other);
-        assert_eq!(refused, Err(QuoteError::WrongReportData), "bit {bit}");
+fn a_platform_is_one_however_many_enclaves_it_runs() {
+    let world = World::new();
+    for byte in 0..20 {
+        let mut sgx = sgx();
+        (sgx.mr_enclave, sgx.mr_signer, sgx.report_data) = ([byte; 32], [byte; 32], [byte; 64]);
+        (sgx.isv_prod_id, sgx.isv_svn) = (byte.into(), byte.into());
+        world.check(&world.quote(Report::SgxEnclave(sgx))).unwrap();
+        let mut tdx = tdx();
+        (tdx.mr_td, tdx.mr_config_id, tdx.mr_owner) = ([byte; 48], [byte; 48], [byte; 48]);
+        (tdx.rt_mr0, tdx.rt_mr3, tdx.report_data) = ([byte; 48], [byte; 48], [byte; 64]);
+        world.check(&world.quote(Report::TD10(tdx))).unwrap();
     }
-    // The host cannot write the report data that the verifier waits for into somebody else's quote.
-    let mut replayed = SimulatedEvidence::quote(IMITATES, &[0; 32], [6; 64], &root());
-    replayed.report_data = REPORT_DATA.into();
-    assert!(matches!(check(&replayed), Err(QuoteError::WrongRoot { .. })));
+    assert_eq!(world.platforms.len(), 2);
+    let other = Quoting {
+        attestation: world.vendor.quoting().platform.clone(),
+        ..world.vendor.quoting().clone()
+    };
+    world.check(&other.sign(Report::SgxEnclave(sgx()))).unwrap();
+    assert_eq!(world.platforms.len(), 3, "another attestation key is another platform");
 }
 
 #[test]
-fn another_root_is_refused_whatever_it_says() {
-    let other = Signer::from_bytes(&[2; 32]).unwrap();
-    let mut forged = SimulatedEvidence::quote(IMITATES, &[0; 32], REPORT_DATA, &other);
-    assert!(matches!(check(&forged), Err(QuoteError::WrongRoot { .. })));
-    forged.root = root().address();
-    assert!(matches!(check(&forged), Err(QuoteError::WrongRoot { .. })));
-    let mut renamed = quote();
-    renamed.root = other.address();
-    assert!(matches!(check(&renamed), Err(QuoteError::WrongRoot { .. })));
+fn an_unsigned_change_is_refused_behind_a_warm_cache() {
+    let world = World::new();
+    // Header and report, the length of what follows, signature and attestation key.
+    for (report, length) in honest_reports().into_iter().zip([432, 632, 702]) {
+        let raw = world.quote(report);
+        world.check(&raw).unwrap();
+        for at in 0..length + 132 {
+            let mut altered = raw.clone();
+            altered[at] ^= 1 << (at % 8);
+            // The world picks the collateral by this byte.
+            if at != 4 {
+                assert!(world.check(&altered).is_err(), "byte {at} of {length}");
+            }
+        }
+        world.check(&raw).unwrap();
+    }
 }
 
 #[test]
-fn an_altered_measurement_is_refused() {
-    let mut altered = quote();
-    altered.measurement = Bytes::copy_from_slice(&[0; 32]);
-    assert!(matches!(check(&altered), Err(QuoteError::WrongRoot { .. })));
+fn a_warm_platform_ends_with_its_collateral() {
+    let world = World::new();
+    let raw = world.quote(Report::SgxEnclave(sgx()));
+    let collateral = world.vendor.collateral(Imitated::Sgx, &honest());
+    for now in [NOW, NOW, UNTIL - 1] {
+        assert_eq!(world.verify(&raw, &collateral, now), Ok(UNTIL));
+    }
+    for (now, expired) in [(UNTIL, true), (NOW - 61, false), (UNTIL, true)] {
+        let error = world.verify(&raw, &collateral, now).unwrap_err();
+        let right = match expired {
+            true => matches!(error, DcapError::Expired(_)),
+            false => matches!(error, DcapError::NotYetValid(_)),
+        };
+        assert!(right, "{now}: {error}");
+    }
+    assert_eq!(world.verify(&raw, &collateral, NOW), Ok(UNTIL));
+}
+
+/// New collateral counts at once, however warm the platform is under the old.
+#[test]
+fn what_the_vendor_takes_back_is_refused() {
+    let world = World::new();
+    assert_eq!(world.under(&honest()), Ok(UNTIL));
+    let revoked = Statement { revoked: true, ..honest() };
+    assert_eq!(world.under(&revoked), Err(DcapError::Revoked));
+    let other = Statement { fmspc: [9; 6], ..honest() };
+    assert!(matches!(world.under(&other), Err(DcapError::OtherPlatform(_))));
+    let higher = Statement { components: 6, ..honest() };
+    assert!(matches!(world.under(&higher), Err(DcapError::UnknownTcb(_))));
+    let newer = Statement { quoting_enclave: 9, ..honest() };
+    assert!(matches!(world.under(&newer), Err(DcapError::QuotingEnclave(_))));
+    let status = |status| {
+        let advisories = vec!["SIMULATED-SA-1".to_owned()];
+        world.under(&Statement { status, advisories, ..honest() })
+    };
+    for lower in [
+        TcbStatus::SWHardeningNeeded,
+        TcbStatus::ConfigurationNeeded,
+        TcbStatus::ConfigurationAndSWHardeningNeeded,
+        TcbStatus::OutOfDate,
+        TcbStatus::OutOfDateConfigurationNeeded,
+    ] {
+        // Twice: the second finds the platform known, and its verdict is judged again.
+        for _ in 0..2 {
+            let Err(DcapError::NotAdmitted(refused)) = status(lower) else { panic!("{lower}") };
+            assert_eq!(
+                (refused.status, refused.advisories),
+                (lower, vec!["SIMULATED-SA-1".to_owned()])
+            );
+        }
+    }
+    assert_eq!(status(TcbStatus::Revoked), Err(DcapError::RevokedTcb));
+    assert_eq!(world.under(&honest()), Ok(UNTIL));
 }
 
 #[test]
-fn other_formats_and_shapes_are_refused() {
-    let mut other = quote();
-    other.format = "sesame-simulated/2".to_owned();
-    assert!(matches!(check(&other), Err(QuoteError::WrongFormat(_))));
-    for (imitates, length) in
-        [(0, 32), (1, 31), (1, 33), (2, 32), (3, 32), (4, 32), (255, 32), (1, 0)]
+fn a_simulated_quote_is_broken_under_intels_root() {
+    let world = World::new();
+    let quote = DcapQuote::parse(world.quote(Report::SgxEnclave(sgx()))).unwrap();
+    let collateral = world.vendor.collateral(Imitated::Sgx, &honest());
+    let (policy, vendor) = (TcbPolicy::default(), dcap::Root::Vendor);
+    let refused = dcap::verify(&quote, vendor, &collateral, &policy, &world.platforms, NOW);
+    let refused = refused.unwrap_err();
+    let right = matches!(refused, DcapError::BrokenChain(_) | DcapError::Collateral(_));
+    assert!(right, "{refused}");
+}
+
+/// A known platform under one root is unknown under another.
+#[test]
+fn a_quoting_enclave_that_nobody_vouches_for_is_refused() {
+    let world = World::new();
+    let stranger = Vendor::make(NOW);
+    let forged =
+        Quoting { chain: world.vendor.quoting().chain.clone(), ..stranger.quoting().clone() };
+    let raw = forged.sign(Report::SgxEnclave(sgx()));
+    assert_eq!(world.check(&raw), Err(DcapError::QuotingEnclaveReport));
+    let raw = stranger.quoting().sign(Report::SgxEnclave(sgx()));
+    assert!(matches!(world.check(&raw), Err(DcapError::BrokenChain(_))));
+    let mut named = world.quote(Report::SgxEnclave(sgx()));
+    let chain = named.windows(6).position(|window| window == b"-----B").unwrap();
+    named[chain - 6] = 3;
+    assert_eq!(world.check(&named), Err(DcapError::NoCertificates(3)));
+    let mut unreadable = world.quote(Report::SgxEnclave(sgx()));
+    unreadable[chain] = b'x';
+    assert_eq!(world.check(&unreadable), Err(DcapError::UnreadableCertificates));
+}
+
+#[test]
+fn a_root_comes_back_from_its_document_and_quotes_the_same() {
+    let root = Root::make(NOW);
+    let back = Root::from_json(&root.to_json()).unwrap();
+    assert_eq!(back.published().files(), root.published().files());
+    for tee in [Imitated::Sgx, Imitated::Tdx] {
+        let evidence = root.evidence(tee, &[1; 32], [2; 64]);
+        assert_eq!(back.evidence(tee, &[1; 32], [2; 64]), evidence);
+    }
+    let text = String::from_utf8(root.to_json().to_vec()).unwrap();
+    assert!(!format!("{root:?}").contains(&text[17..49]), "keys are not printed");
+    for bad in
+        [&b""[..], b"{}", &text.as_bytes()[1..], text.replace("\"root.pem\"", "\"x\"").as_bytes()]
     {
-        let odd = SimulatedEvidence::quote(imitates, &vec![0; length], REPORT_DATA, &root());
-        assert_eq!(check(&odd), Err(QuoteError::WrongShape { imitates, length }));
+        assert_eq!(Root::from_json(bad).unwrap_err(), RootError);
     }
 }
 
 #[test]
-fn a_malformed_signature_is_refused() {
-    let mut odd = quote();
-    odd.signature[64] = 9;
-    assert!(matches!(check(&odd), Err(QuoteError::Signature(_))));
+fn what_is_published_is_read_by_names_alone() {
+    let files = Root::make(NOW).published().files();
+    let names: Vec<_> = files.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["root.pem", "sgx-5e5a3e000000-platform.json", "tdx-5e5a3e000000-platform.json"]
+    );
+    let with = |name: &str, bytes: &[u8]| {
+        let mut files = files.clone();
+        files.insert(name.to_owned(), bytes.to_vec());
+        Published::from_files(&files).unwrap_err()
+    };
+    assert!(matches!(with("root.pem", b"no certificate"), PublishedError::Root));
+    assert!(matches!(with("other.json", b"{}"), PublishedError::Name(_)));
+    assert!(matches!(with(names[1], b"{}"), PublishedError::Collateral(..)));
+    assert!(matches!(Published::from_files(&Default::default()), Err(PublishedError::Root)));
+    let nowhere = Published::read(std::path::Path::new("/nowhere/at/all"));
+    assert!(matches!(nowhere, Err(PublishedError::Io(_))));
 }

@@ -1,96 +1,89 @@
-//! Evidence counts under the root that the operator trusts, for the key and the challenge that it was made for, or not at
-//! all.
+//! Evidence counts under a root that the operator trusts, for the key and the challenge that it was made for, or not at all.
 
 use serde_json::{Value, json};
-use sesame_protocol::{evidence::SimulatedEvidence, jwe::EnclaveKey, signature::Signer};
+use sesame_protocol::{evidence::QuoteEvidence, jwe::EnclaveKey};
 
 use super::*;
 
 const NONCE: &str = "bm9uY2U";
-
-fn root() -> Signer {
-    Signer::from_bytes(&[1; 32]).unwrap()
-}
+const NOW: u64 = 1_750_415_547;
+const REAL: &[u8] = include_bytes!("../../../../tests/fixtures/evidence/tdx_quote");
 
 fn key() -> Jwk {
     EnclaveKey::random().public().clone()
 }
 
-/// A quote of the root for this key, as JSON.
-fn quote_for(nonce: &str, key: &Jwk) -> Value {
-    let report_data = rcar::report_data(nonce, key);
-    serde_json::to_value(SimulatedEvidence::quote(1, &[7; 32], report_data, &root())).unwrap()
+/// The quote of a real TD, about somebody else's key.
+fn real() -> Value {
+    json!(QuoteEvidence::new(REAL))
 }
 
-fn check(
-    evidence: &Value,
-    key: &Jwk,
-    policy: &Policy,
-) -> Result<VerifiedEnclave, AttestationError> {
-    verify(&Evidence::parse("sample", evidence)?, NONCE, key.clone(), policy)
+fn real_collateral() -> Collateral {
+    let json = include_bytes!("../../../../tests/fixtures/evidence/tdx_quote_collateral.json");
+    Collateral::Dcap(Arc::new(DcapCollateral::from_json(json).unwrap()))
 }
 
 #[test]
 fn only_tees_with_a_verifier_are_parsed() {
-    let evidence = quote_for(NONCE, &key());
-    let others = [
-        "",
-        "sgx",
-        "tdx",
-        "snp",
-        "azsnpvtpm",
-        "aztdxvtpm",
-        "cca",
-        "csv",
-        "se",
-        "tpm",
-        "Sample",
-        "sample ",
-    ];
+    let others =
+        ["", "sample", "azsnpvtpm", "aztdxvtpm", "cca", "csv", "se", "tpm", "TDX", "tdx ", "SNP"];
     for tee in others {
-        match Evidence::parse(tee, &evidence) {
+        match Evidence::parse(tee, &real()) {
             Err(AttestationError::UnsupportedTee(name)) => assert_eq!(name, tee),
             other => panic!("{tee}: {other:?}"),
         }
     }
-    assert!(Evidence::parse("sample", &evidence).is_ok());
+    assert!(Evidence::parse("tdx", &real()).is_ok());
+}
+
+#[test]
+fn a_quote_is_of_the_tee_that_was_announced() {
+    let parsed = Evidence::parse("sgx", &real());
+    assert!(matches!(parsed, Err(AttestationError::WrongTee)), "{parsed:?}");
 }
 
 #[test]
 fn a_document_of_another_shape_is_malformed() {
-    let evidence = quote_for(NONCE, &key());
-    let with = |member: &str, value: Value| {
-        let mut altered = evidence.clone();
-        altered[member] = value;
-        altered
-    };
-    let cases = [
-        json!(null),
-        json!("quote"),
-        json!([]),
-        json!({}),
-        json!({"svn": "1", "report_data": ""}),
-        with("format", json!(1)),
-        with("imitates", json!(256)),
-        with("imitates", json!("1")),
-        with("measurement", json!("0x0")),
-        with("measurement", json!([700])),
-        with("reportData", json!(format!("0x{}", "00".repeat(63)))),
-        with("root", json!("0x00")),
-        with("signature", json!(format!("0x{}", "00".repeat(64)))),
-        with("kind", json!("hardware")),
-    ];
-    for case in cases {
-        let parsed = Evidence::parse("sample", &case);
+    for case in [json!(null), json!("quote"), json!([]), json!({}), json!({"quote": 1})] {
+        let parsed = Evidence::parse("tdx", &case);
         assert!(matches!(parsed, Err(AttestationError::Malformed(_))), "{case}: {parsed:?}");
+    }
+    for text in ["~", "AQ-_", "AQI"] {
+        let parsed = Evidence::parse("tdx", &json!({"quote": text}));
+        assert!(matches!(parsed, Err(AttestationError::NotBase64)), "{text}: {parsed:?}");
+    }
+    for text in ["", "AQID"] {
+        let parsed = Evidence::parse("tdx", &json!({"quote": text}));
+        let malformed = matches!(parsed, Err(AttestationError::Dcap(DcapError::Malformed(_))));
+        assert!(malformed, "{text}: {parsed:?}");
+    }
+}
+
+#[test]
+fn a_real_quote_about_another_key_is_refused_for_that_alone() {
+    let verifier = Verifier::new(Policy::hardware_only());
+    let evidence = Evidence::parse("tdx", &real()).unwrap();
+    let refused = verifier.verify(&evidence, &real_collateral(), NONCE, key(), NOW);
+    assert!(matches!(refused, Err(AttestationError::WrongReportData)), "{refused:?}");
+}
+
+#[test]
+fn real_evidence_names_its_collateral_and_is_refused_without() {
+    let verifier = Verifier::new(Policy::hardware_only());
+    let evidence = Evidence::parse("tdx", &real()).unwrap();
+    let Needs::Collateral(platform) = verifier.needs(&evidence).unwrap() else {
+        panic!("it is real")
+    };
+    assert_eq!(platform.to_string(), "tdx-b0c06f000000-platform");
+    match verifier.verify(&evidence, &Collateral::Nothing, NONCE, key(), NOW) {
+        Err(AttestationError::NoCollateral(missing)) => assert_eq!(missing, platform),
+        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_policy_of_hardware_alone_admits_no_simulated_enclave() {
-    let (key, policy) = (key(), Policy::hardware_only());
-    let refused = check(&quote_for(NONCE, &key), &key, &policy);
-    assert!(matches!(refused, Err(AttestationError::KindNotAdmitted)), "{refused:?}");
+    let policy = Policy::hardware_only();
     assert!(!policy.admits_simulated());
     assert!(!policy.admits(TeeKind::Simulated));
     for kind in [TeeKind::Sgx, TeeKind::Tdx, TeeKind::Snp] {
@@ -98,111 +91,148 @@ fn a_policy_of_hardware_alone_admits_no_simulated_enclave() {
     }
 }
 
+/// A program that is built without the simulated TEE: a quote under such a root, recorded, is refused like any stranger's.
+#[test]
+fn a_recorded_simulated_quote_is_a_strangers_without_its_root() {
+    let recorded = include_bytes!("../../../../tests/fixtures/evidence/simulated_sgx_quote");
+    let evidence = Evidence::parse("sgx", &json!(QuoteEvidence::new(recorded))).unwrap();
+    let verifier = Verifier::new(Policy::hardware_only());
+    for refused in [
+        verifier.needs(&evidence).err(),
+        verifier.verify(&evidence, &real_collateral(), NONCE, key(), NOW).err(),
+    ] {
+        let untrusted = matches!(refused, Some(AttestationError::Dcap(DcapError::UntrustedRoot)));
+        assert!(untrusted, "{refused:?}");
+    }
+}
+
+mod snp;
+
 #[cfg(feature = "simulated")]
 mod simulated {
-    use alloy_primitives::hex;
-
     use super::*;
-    use crate::simulated::QuoteError;
+    use crate::simulated::{Imitated, Root as SimulatedRoot, enclave_id_of};
 
-    fn policy() -> Policy {
-        Policy::insecure_trusting_simulated(root().address())
+    fn verifier(root: &SimulatedRoot) -> Verifier {
+        Verifier::new(Policy::insecure_trusting_simulated(root.published().clone()))
     }
 
-    fn refused(evidence: &Value, key: &Jwk, policy: &Policy) -> QuoteError {
-        match check(evidence, key, policy) {
-            Err(AttestationError::Simulated(error)) => error,
-            other => panic!("{other:?}"),
-        }
+    fn evidence(root: &SimulatedRoot, tee: Imitated, nonce: &str, key: &Jwk) -> Evidence {
+        let quote = root.evidence(tee, &[7; 32], rcar::report_data(nonce, key));
+        Evidence::parse(&tee.to_string(), &json!(quote)).unwrap()
     }
 
     #[test]
     fn honest_evidence_gives_an_enclave_of_its_own_kind() {
-        let key = key();
-        let enclave = check(&quote_for(NONCE, &key), &key, &policy()).unwrap();
-        let measured = [&[1][..], &[7; 32]].concat();
-        assert_eq!(enclave.id(), sesame_domain::enclave_id(TeeKind::Simulated, &measured));
-        assert_ne!(enclave.id(), sesame_domain::enclave_id(TeeKind::Sgx, &[7; 32]));
-        assert_eq!((enclave.kind(), enclave.key()), (TeeKind::Simulated, &key));
-        assert!(policy().admits_simulated() && policy().admits(TeeKind::Simulated));
+        let root = SimulatedRoot::make(NOW);
+        let verifier = verifier(&root);
+        for tee in [Imitated::Sgx, Imitated::Tdx] {
+            let key = key();
+            let evidence = evidence(&root, tee, NONCE, &key);
+            assert_eq!(verifier.needs(&evidence).unwrap(), Needs::Nothing);
+            let nothing = Collateral::Nothing;
+            let enclave = verifier.verify(&evidence, &nothing, NONCE, key.clone(), NOW).unwrap();
+            assert_eq!(enclave.id(), enclave_id_of(tee, &[7; 32]));
+            assert_eq!((enclave.kind(), enclave.key()), (TeeKind::Simulated, &key));
+            assert!(enclave.platform().is_up_to_date());
+        }
+        let policy = verifier.policy();
+        assert!(policy.admits_simulated() && policy.admits(TeeKind::Simulated));
     }
 
+    /// The root decides the kind: there is no way to say so, so every way of not saying it is tried.
     #[test]
-    fn each_imitated_kind_has_its_own_id() {
+    fn simulated_evidence_is_never_of_kind_1_2_or_3() {
+        let root = SimulatedRoot::make(NOW);
         let key = key();
-        let report_data = rcar::report_data(NONCE, &key);
-        let mut seen = std::collections::HashSet::new();
-        for (imitates, length) in [(1, 32), (2, 384), (3, 80)] {
-            let quote = SimulatedEvidence::quote(imitates, &vec![0; length], report_data, &root());
-            let evidence = serde_json::to_value(quote).unwrap();
-            let enclave = check(&evidence, &key, &policy()).unwrap();
-            assert_eq!(enclave.kind(), TeeKind::Simulated);
-            assert!(seen.insert(enclave.id()));
+        let measured =
+            [(Imitated::Sgx, vec![7; 32]), (Imitated::Tdx, [&[7; 32][..], &[0; 352]].concat())];
+        for (tee, measurement) in measured {
+            let evidence = evidence(&root, tee, NONCE, &key);
+            // Even with real collateral at hand, and whatever the attester announces.
+            for collateral in [Collateral::Nothing, real_collateral()] {
+                let enclave =
+                    verifier(&root).verify(&evidence, &collateral, NONCE, key.clone(), NOW);
+                let enclave = enclave.unwrap();
+                assert_eq!(enclave.kind(), TeeKind::Simulated);
+                for kind in [TeeKind::Sgx, TeeKind::Tdx, TeeKind::Snp] {
+                    assert_ne!(enclave.id(), sesame_domain::enclave_id(kind, &measurement));
+                }
+            }
+            let hardware = Verifier::new(Policy::hardware_only());
+            let refused = hardware.verify(&evidence, &real_collateral(), NONCE, key.clone(), NOW);
+            let untrusted =
+                matches!(refused, Err(AttestationError::Dcap(DcapError::UntrustedRoot)));
+            assert!(untrusted, "{refused:?}");
+            let quote = json!(root.evidence(tee, &[7; 32], rcar::report_data(NONCE, &key)));
+            assert!(Evidence::parse("snp", &quote).is_err());
+            let other = if tee == Imitated::Sgx { "tdx" } else { "sgx" };
+            assert!(matches!(Evidence::parse(other, &quote), Err(AttestationError::WrongTee)));
         }
+    }
+
+    /// Intel's root at the end of a simulated chain makes a verifier take it for Intel's, and refuse it.
+    #[test]
+    fn a_simulated_chain_under_intels_name_is_broken() {
+        let root = SimulatedRoot::make(NOW);
+        let key = key();
+        let quote = root.evidence(Imitated::Tdx, &[7; 32], rcar::report_data(NONCE, &key));
+        let forged = with_intels_root(&quote.bytes().unwrap());
+        let evidence = Evidence::parse("tdx", &json!(QuoteEvidence::new(&forged))).unwrap();
+        let verifier = verifier(&root);
+        assert!(matches!(verifier.needs(&evidence), Ok(Needs::Collateral(Platform::Dcap(_)))));
+        let refused = verifier.verify(&evidence, &real_collateral(), NONCE, key, NOW);
+        let broken = matches!(refused, Err(AttestationError::Dcap(DcapError::BrokenChain(_))));
+        assert!(broken, "{refused:?}");
+    }
+
+    /// The last certificate of the chain, which no signature covers, replaced by Intel's root.
+    fn with_intels_root(quote: &[u8]) -> Vec<u8> {
+        let begin = b"-----BEGIN CERTIFICATE-----";
+        let last = |bytes: &[u8]| bytes.windows(begin.len()).rposition(|at| at == begin).unwrap();
+        let end = REAL.iter().rposition(|byte| *byte == b'-').unwrap() + 1;
+        let root = &REAL[last(REAL)..end];
+        let at = last(quote);
+        let mut forged = [&quote[..at], root].concat();
+        let grown = i64::try_from(forged.len()).unwrap() - i64::try_from(quote.len()).unwrap();
+        // Lengths, little-endian: of all that follows the report, of the certification data, of the chain in it.
+        let chain = quote.windows(begin.len()).position(|window| window == begin).unwrap();
+        for place in [632, 632 + 4 + 128 + 2, chain - 4] {
+            let field: [u8; 4] = forged[place..place + 4].try_into().unwrap();
+            let length = i64::from(u32::from_le_bytes(field)) + grown;
+            forged[place..place + 4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        }
+        forged
     }
 
     #[test]
     fn evidence_under_another_root_is_refused() {
-        let key = key();
-        let other = Policy::insecure_trusting_simulated(Address::repeat_byte(9));
-        let error = refused(&quote_for(NONCE, &key), &key, &other);
-        let expected =
-            QuoteError::WrongRoot { expected: Address::repeat_byte(9), got: root().address() };
-        assert_eq!(error, expected);
+        let (root, other, key) = (SimulatedRoot::make(NOW), SimulatedRoot::make(NOW), key());
+        let evidence = evidence(&other, Imitated::Sgx, NONCE, &key);
+        let refused = verifier(&root).verify(&evidence, &Collateral::Nothing, NONCE, key, NOW);
+        let untrusted = matches!(refused, Err(AttestationError::Dcap(DcapError::UntrustedRoot)));
+        assert!(untrusted, "{refused:?}");
     }
 
     #[test]
-    fn evidence_for_another_challenge_is_refused() {
-        let key = key();
+    fn evidence_for_another_challenge_or_key_is_refused() {
+        let root = SimulatedRoot::make(NOW);
+        let (verifier, key) = (verifier(&root), key());
+        let check = |evidence: &Evidence, key: &Jwk| match verifier.verify(
+            evidence,
+            &Collateral::Nothing,
+            NONCE,
+            key.clone(),
+            NOW,
+        ) {
+            Err(AttestationError::WrongReportData) => {}
+            other => panic!("{other:?}"),
+        };
         for nonce in ["", "bm9uY2", "bm9uY2V", "bm9uY2U="] {
-            let error = refused(&quote_for(nonce, &key), &key, &policy());
-            assert_eq!(error, QuoteError::WrongReportData, "{nonce}");
+            check(&evidence(&root, Imitated::Sgx, nonce, &key), &key);
         }
-    }
-
-    #[test]
-    fn evidence_for_another_key_is_refused() {
-        let error = refused(&quote_for(NONCE, &key()), &key(), &policy());
-        assert_eq!(error, QuoteError::WrongReportData);
-    }
-
-    #[test]
-    fn the_same_key_for_another_algorithm_is_another_key() {
-        let key = key();
-        let other = Jwk::new(*key.public_key(), sesame_protocol::jwk::ES256);
-        let error = refused(&quote_for(NONCE, &key), &other, &policy());
-        assert_eq!(error, QuoteError::WrongReportData);
-    }
-
-    #[test]
-    fn one_flipped_bit_anywhere_in_the_quote_refuses() {
-        let key = key();
-        let evidence = quote_for(NONCE, &key);
-        for member in ["measurement", "reportData", "root", "signature"] {
-            let bytes = hex::decode(evidence[member].as_str().unwrap()).unwrap();
-            for bit in 0..bytes.len() * 8 {
-                let mut altered = bytes.clone();
-                altered[bit / 8] ^= 1 << (bit % 8);
-                // The recovery id is written as 0 and 1 too: the same signature.
-                if member == "signature" && matches!(altered[64], 0 | 1) {
-                    continue;
-                }
-                let mut forged = evidence.clone();
-                forged[member] = json!(hex::encode_prefixed(altered));
-                assert!(check(&forged, &key, &policy()).is_err(), "{member}, bit {bit}");
-            }
-        }
-    }
-
-    #[test]
-    fn imitating_something_else_after_signing_refuses() {
-        let key = key();
-        for imitates in [0, 2, 3, 4, 255] {
-            let mut forged = quote_for(NONCE, &key);
-            forged["imitates"] = json!(imitates);
-            let error = refused(&forged, &key, &policy());
-            let expected = QuoteError::WrongShape { imitates, length: 32 };
-            assert_eq!(error, expected);
-        }
+        check(&evidence(&root, Imitated::Sgx, NONCE, &super::key()), &key);
+        let other = Jwk::new(*key.p256().unwrap(), sesame_protocol::jwk::ES256);
+        check(&evidence(&root, Imitated::Sgx, NONCE, &key), &other);
     }
 }
