@@ -41,6 +41,8 @@ pub enum Denial {
     /// The owner's present terms ask for more than this task paid when it was bought, or for another currency. Amounts are in
     /// the currency's smallest unit.
     PriceNotPaid { asset: AssetId, price: U256, paid: U256 },
+    /// The authorization in force is for `max_tasks` tasks, and this task, bought under another serial, is none of them.
+    MaxTasks { asset: AssetId, max_tasks: u64, serial: u64, bought_serial: u64 },
     /// The order grants no secret of this index.
     SecretNotGranted { index: u32 },
     /// The requester took the grant back.
@@ -71,6 +73,7 @@ impl Denial {
             Self::WrongApp { .. } => "wrong_app",
             Self::WrongRequester { .. } => "wrong_requester",
             Self::PriceNotPaid { .. } => "price_not_paid",
+            Self::MaxTasks { .. } => "max_tasks",
             Self::SecretNotGranted { .. } => "secret_not_granted",
             Self::GrantRevoked { .. } => "grant_revoked",
             Self::SecretMissing { .. } => "secret_missing",

@@ -6,8 +6,16 @@ use sesame_domain::{AssetId, TaskId};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// RocksDB refused: the folder is locked by another process, not writable, or damaged.
-    #[error("cannot open the index at {path}: is another `sesame serve` using it?")]
+    /// Another process writes it.
+    #[error("the index at {path} is in use: is another `sesame serve` running on it?")]
+    InUse {
+        /// Which folder.
+        path: String,
+    },
+    /// RocksDB refused: a file is missing, damaged or not writable.
+    #[error(
+        "cannot open the index at {path}; if it is damaged, delete that folder and start again to rebuild it from the chain"
+    )]
     Database {
         /// Which folder.
         path: String,
@@ -15,11 +23,35 @@ pub enum OpenError {
         #[source]
         source: rocksdb::Error,
     },
-    /// Written by another version of the schema; delete the folder, the index is rebuilt from the chain.
+    /// A write in the middle of its history is missing, or what every index has: a disk did not keep what it had acknowledged, or
+    /// kept what came later. What is left may say anything.
     #[error(
-        "the index has schema {found}, this program writes schema {expected}; delete {path} and start again to rebuild it from the chain"
+        "the index at {path} is damaged: {what}; delete that folder and start again to rebuild it from the chain"
     )]
-    OtherSchema {
+    Damaged {
+        /// Which folder.
+        path: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Written by an older version of the schema: it can be rebuilt from the chain, and nothing else can be done with it.
+    #[error(
+        "the index at {path} has schema {found}, this program writes schema {expected}; `sesame serve` rebuilds it from the chain"
+    )]
+    OlderSchema {
+        /// What stands in the folder.
+        found: u32,
+        /// What this program writes.
+        expected: u32,
+        /// Which folder.
+        path: String,
+    },
+    /// Written by a newer program, which may be wanted back.
+    #[error(
+        "the index at {path} has schema {found}, this program writes schema {expected}: use the newer program, \
+         or delete that folder and start again to rebuild the index from the chain"
+    )]
+    NewerSchema {
         /// What stands in the folder.
         found: u32,
         /// What this program writes.
@@ -35,6 +67,9 @@ pub enum OpenError {
         /// Which folder.
         path: String,
     },
+    /// The undoing of a reorg was interrupted, and cannot be finished.
+    #[error("what a reorg left in the index cannot be removed")]
+    Unfinished(#[source] WriteError),
     /// What it holds cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -45,7 +80,7 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum ReadError {
     /// RocksDB failed.
-    #[error("the index cannot be read")]
+    #[error("the index cannot be read; if it is damaged, delete it to rebuild it from the chain")]
     Database(#[from] rocksdb::Error),
     /// A row does not decode.
     #[error("a row of table {table} is damaged; delete the index to rebuild it from the chain")]

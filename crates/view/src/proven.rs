@@ -3,11 +3,14 @@
 //! Undo lists above the proven block are kept even when their blocks are confirmed: the blocks stand, but what was mirrored of
 //! them may be wrong.
 
+use std::sync::PoisonError;
+
 use rocksdb::WriteBatch;
 use sesame_domain::Block;
 
 use crate::{
     error::{ReadError, WriteError},
+    prune::Place,
     schema::{self, HEADERS, META, META_CURSOR, META_PROVEN, META_SETTLED, UNDO, VERSIONED},
     write::{Cursor, View, encode},
 };
@@ -96,6 +99,7 @@ impl View {
         }
         batch.delete_cf(self.family(META), META_CURSOR);
         batch.delete_cf(self.family(META), META_PROVEN);
+        *self.pruned.lock().unwrap_or_else(PoisonError::into_inner) = Place::default();
         self.write(batch)
     }
 

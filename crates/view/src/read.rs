@@ -67,6 +67,9 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// When the database fails.
     pub fn header(&self, number: u64) -> Result<Option<Block>, ReadError> {
+        if number > self.cursor.head.number {
+            return Ok(None);
+        }
         let bytes = self.inner.get_cf(self.view.family(HEADERS), number.to_be_bytes())?;
         bytes.map(|bytes| schema::decode_row(HEADERS, &bytes)).transpose()
     }

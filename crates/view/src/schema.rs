@@ -8,7 +8,7 @@
 //! | `journals` | registry (1) ‖ !block (8) | [`Journal`] |
 //! | `headers` | block (8) | [`Block`](sesame_domain::Block) |
 //! | `undo` | block (8) | the versioned keys that the block wrote |
-//! | `meta` | name | schema, origin, cursor, proven block, newest block ever confirmed |
+//! | `meta` | name | schema, origin, cursor, proven block, newest block ever confirmed, newest block hidden, the mark of the last write |
 //!
 //! Numbers are big-endian. `!block` is the bitwise complement, so that the newest version comes first and "the entity
 //! after block B" is the first key at or past `entity ‖ !B`. A versioned value opens with a tag: 0 tombstone, 1 a row.
@@ -19,7 +19,7 @@ use sesame_domain::{Asset, AssetId, Authorization, EnclaveId, Journal, Registry,
 use crate::{codec::Row, error::ReadError};
 
 /// Rises when a key or value changes its shape; an index of another version is rebuilt.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 pub(crate) const HEADERS: &str = "headers";
 pub(crate) const UNDO: &str = "undo";
@@ -29,7 +29,12 @@ pub(crate) const META_SCHEMA: &[u8] = b"schema";
 pub(crate) const META_ORIGIN: &[u8] = b"origin";
 pub(crate) const META_CURSOR: &[u8] = b"cursor";
 pub(crate) const META_PROVEN: &[u8] = b"proven";
+pub(crate) const META_HIDDEN: &[u8] = b"hidden";
 pub(crate) const META_SETTLED: &[u8] = b"settled";
+
+/// `write ‖ count (8)`: every write removes the mark of the one before it and leaves its own. So there is one mark, unless a write
+/// was lost whose successor was kept.
+pub(crate) const META_MARK: &[u8] = b"write";
 
 const TOMBSTONE: u8 = 0;
 const ROW: u8 = 1;
@@ -98,6 +103,10 @@ impl Table for Journals {
 pub(crate) const VERSIONED: [&str; 4] =
     [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME];
 
+/// Every table there is.
+pub(crate) const TABLES: [&str; 7] =
+    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, HEADERS, UNDO, META];
+
 /// `entity ‖ !block`.
 pub(crate) fn versioned_key(mut entity: Vec<u8>, block: u64) -> Vec<u8> {
     entity.extend_from_slice(&(!block).to_be_bytes());
@@ -108,6 +117,11 @@ pub(crate) fn versioned_key(mut entity: Vec<u8>, block: u64) -> Vec<u8> {
 pub(crate) fn block_of(key: &[u8]) -> Option<u64> {
     let tail = key.last_chunk::<8>()?;
     Some(!u64::from_be_bytes(*tail))
+}
+
+/// The key under which the write of this number leaves its mark.
+pub(crate) fn mark(write: u64) -> Vec<u8> {
+    [META_MARK, &write.to_be_bytes()].concat()
 }
 
 pub(crate) fn encode_version<R: Row>(row: Option<&R>) -> Vec<u8> {
@@ -144,10 +158,20 @@ pub(crate) fn column_families(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
         versioned::<Authorizations>(cache),
         versioned::<Tasks>(cache),
         versioned::<Journals>(cache),
-        ColumnFamilyDescriptor::new(HEADERS, Options::default()),
-        ColumnFamilyDescriptor::new(UNDO, Options::default()),
-        ColumnFamilyDescriptor::new(META, Options::default()),
+        ColumnFamilyDescriptor::new(HEADERS, buffered()),
+        ColumnFamilyDescriptor::new(UNDO, buffered()),
+        ColumnFamilyDescriptor::new(META, buffered()),
     ]
+}
+
+/// What is written and not yet in a file, of one table. All are written out together when the first is full. A limit on all
+/// together would count what they merely set aside, and be reached by every block.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+
+fn buffered() -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options
 }
 
 fn versioned<T: Table>(cache: &Cache) -> ColumnFamilyDescriptor {
@@ -155,7 +179,7 @@ fn versioned<T: Table>(cache: &Cache) -> ColumnFamilyDescriptor {
     blocks.set_block_cache(cache);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_whole_key_filtering(false);
-    let mut options = Options::default();
+    let mut options = buffered();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(rocksdb::DBCompressionType::Lz4);
     options.set_prefix_extractor(SliceTransform::create_fixed_prefix(T::ENTITY_LENGTH));

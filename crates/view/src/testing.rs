@@ -12,13 +12,11 @@ use tempfile::TempDir;
 
 use crate::{
     Origin, View,
-    schema::{Assets, Authorizations, HEADERS, Journals, META, Table, Tasks, UNDO},
+    schema::{Assets, Authorizations, HEADERS, Journals, META_MARK, TABLES, Table, Tasks},
 };
 
 pub(crate) const ROWS: [&str; 5] =
     [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, HEADERS];
-pub(crate) const ALL: [&str; 7] =
-    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, HEADERS, UNDO, META];
 
 pub(crate) fn word(byte: u8) -> B256 {
     B256::repeat_byte(byte)
@@ -49,7 +47,7 @@ pub(crate) type Raw = (&'static str, Vec<u8>, Vec<u8>);
 
 /// A mirror in a folder of its own.
 pub(crate) struct Scratch {
-    view: Option<View>,
+    pub(crate) view: Option<View>,
     folder: TempDir,
 }
 
@@ -84,24 +82,30 @@ impl Scratch {
         self.view = Some(View::open(self.path(), &origin()).unwrap());
     }
 
-    /// The whole mirror, byte by byte.
+    /// The whole mirror, byte by byte; all but how often it was written.
     pub(crate) fn dump(&self) -> Vec<Raw> {
-        self.dump_of(&ALL)
+        self.dump_of(&TABLES)
     }
 
     pub(crate) fn dump_of(&self, tables: &[&'static str]) -> Vec<Raw> {
-        let mut rows = Vec::new();
-        for table in tables {
-            let mut options = ReadOptions::default();
-            options.set_total_order_seek(true);
-            let family = self.view().family(table);
-            for row in self.view().db.iterator_cf_opt(family, options, IteratorMode::Start) {
-                let (key, value) = row.unwrap();
+        dump(self.view(), tables).unwrap()
+    }
+}
+
+/// The rows of some tables, without the marks of the writes.
+pub(crate) fn dump(view: &View, tables: &[&'static str]) -> Result<Vec<Raw>, rocksdb::Error> {
+    let mut rows = Vec::new();
+    for table in tables {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        for row in view.db.iterator_cf_opt(view.family(table), options, IteratorMode::Start) {
+            let (key, value) = row?;
+            if !key.starts_with(META_MARK) {
                 rows.push((*table, key.into_vec(), value.into_vec()));
             }
         }
-        rows
     }
+    Ok(rows)
 }
 
 /// A block of a chain on which every hash follows from the number and the fork.

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use alloy_primitives::Address;
-use rocksdb::{Cache, ColumnFamily, DB, Options, WriteBatch};
+use rocksdb::{ColumnFamily, DB, WriteBatch};
 use sesame_domain::{
     Asset, AssetId, Authorization, Block, BlockEvents, EnclaveId, EventAt, Journal, Registry, Task,
     TaskId,
@@ -15,16 +17,15 @@ use sesame_domain::{
 
 use crate::{
     codec::Row,
-    error::{OpenError, ProjectError, ReadError, WriteError},
+    error::{ProjectError, ReadError, WriteError},
     project::{self, Entity},
+    prune::Place,
     read::Snapshot,
     schema::{
-        self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, META_ORIGIN,
-        META_SCHEMA, SCHEMA_VERSION, Table, Tasks, UNDO, VERSIONED,
+        self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, META_HIDDEN, Table,
+        Tasks, UNDO, VERSIONED,
     },
 };
-
-const CACHE_BYTES: usize = 256 << 20;
 
 /// What a mirror mirrors; an index made for another origin is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,7 +50,10 @@ pub struct Cursor {
 /// The mirror. One process writes it, any number of threads read it.
 pub struct View {
     pub(crate) db: DB,
-    poisoned: AtomicBool,
+    pub(crate) pruned: Mutex<Place>,
+    pub(crate) poisoned: AtomicBool,
+    /// How many writes there were.
+    pub(crate) writes: AtomicU64,
 }
 
 impl std::fmt::Debug for View {
@@ -59,45 +63,6 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    /// Opens the mirror in the folder `path`, making it when there is none.
-    ///
-    /// # Errors
-    /// When the folder is used by another process, or holds a mirror of another schema or origin.
-    pub fn open(path: &Path, origin: &Origin) -> Result<Self, OpenError> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        options.set_max_background_jobs(2);
-        let cache = Cache::new_lru_cache(CACHE_BYTES);
-        let db = DB::open_cf_descriptors(&options, path, schema::column_families(&cache))
-            .map_err(|source| OpenError::Database { path: path.display().to_string(), source })?;
-        let view = Self { db, poisoned: AtomicBool::new(false) };
-        view.check_origin(path, origin)?;
-        Ok(view)
-    }
-
-    fn check_origin(&self, path: &Path, origin: &Origin) -> Result<(), OpenError> {
-        let path = || path.display().to_string();
-        let meta = self.family(META);
-        let schema = self.db.get_cf(meta, META_SCHEMA).map_err(ReadError::from)?;
-        let Some(schema) = schema else {
-            let mut batch = WriteBatch::default();
-            batch.put_cf(meta, META_SCHEMA, SCHEMA_VERSION.to_be_bytes());
-            batch.put_cf(meta, META_ORIGIN, origin.to_bytes());
-            self.db.write(batch).map_err(ReadError::from)?;
-            return Ok(());
-        };
-        let found = schema.as_slice().try_into().map_or(0, u32::from_be_bytes);
-        if found != SCHEMA_VERSION {
-            return Err(OpenError::OtherSchema { found, expected: SCHEMA_VERSION, path: path() });
-        }
-        let stored = self.db.get_cf(meta, META_ORIGIN).map_err(ReadError::from)?;
-        if stored != Some(origin.to_bytes()) {
-            return Err(OpenError::OtherOrigin { path: path() });
-        }
-        Ok(())
-    }
-
     /// A consistent reading of the mirror; none before the first block.
     ///
     /// # Errors
@@ -159,11 +124,31 @@ impl View {
             return Err(WriteError::BelowConfirmed { to, confirmed: cursor.confirmed.number });
         }
         let Some(head) = self.header(to)? else { return Ok(()) };
+        self.hide(Cursor { head, ..cursor }, cursor.head.number)?;
+        // Over rows that should be gone nothing may be written.
+        self.clear().inspect_err(|_| self.poisoned.store(true, Ordering::SeqCst))
+    }
+
+    /// Moves the head back to the cursor's. Nobody reads past the cursor, so the correction shows at once, and rows up to block
+    /// `newest` can go afterwards.
+    pub(crate) fn hide(&self, cursor: Cursor, newest: u64) -> Result<(), WriteError> {
         let mut batch = WriteBatch::default();
-        for number in to + 1..=cursor.head.number {
+        batch.put_cf(self.family(META), META_CURSOR, encode(&cursor));
+        batch.put_cf(self.family(META), META_HIDDEN, newest.to_be_bytes());
+        self.write(batch)
+    }
+
+    /// Removes what was hidden, if anything is, even by a program that was killed since.
+    pub(crate) fn clear(&self) -> Result<(), WriteError> {
+        let hidden = self.db.get_cf(self.family(META), META_HIDDEN)?;
+        let (Some(newest), Some(cursor)) = (hidden, self.cursor()?) else { return Ok(()) };
+        let newest = newest.as_slice().try_into().map(u64::from_be_bytes);
+        let newest = newest.map_err(|_| ReadError::Damaged { table: META })?;
+        let mut batch = WriteBatch::default();
+        for number in cursor.head.number + 1..=newest {
             self.undo(number, &mut batch)?;
         }
-        batch.put_cf(self.family(META), META_CURSOR, encode(&Cursor { head, ..cursor }));
+        batch.delete_cf(self.family(META), META_HIDDEN);
         self.write(batch)
     }
 
@@ -198,7 +183,11 @@ impl View {
         self.write(batch)
     }
 
-    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), WriteError> {
+    /// The one way into the database: all of a batch or nothing of it, and no batch without all before it.
+    pub(crate) fn write(&self, mut batch: WriteBatch) -> Result<(), WriteError> {
+        let before = self.writes.fetch_add(1, Ordering::SeqCst);
+        batch.delete_cf(self.family(META), schema::mark(before));
+        batch.put_cf(self.family(META), schema::mark(before + 1), b"");
         self.db.write(batch).map_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             error.into()
@@ -224,7 +213,7 @@ fn check_follows(head: Option<Block>, next: &Block) -> Result<(), WriteError> {
 }
 
 impl Origin {
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = [self.chain_id.to_be_bytes(), self.first_block.to_be_bytes()].concat();
         for registry in self.registries {
             bytes.extend_from_slice(registry.as_slice());
@@ -367,6 +356,8 @@ impl<'a> Pending<'a> {
         let start = schema::versioned_key(T::entity(key), u64::MAX);
         let mut options = rocksdb::ReadOptions::default();
         options.set_prefix_same_as_start(true);
+        // A long backfill must not fill the cache with what nobody asked for.
+        options.fill_cache(false);
         let mut cursor = self.view.db.raw_iterator_cf_opt(self.view.family(T::NAME), options);
         cursor.seek(&start);
         let row = cursor.value().map(schema::decode_version::<T>).transpose()?.flatten();

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Snapshot,
     testing::{
-        self, ROWS, Scratch, at, authorized, block, block_on, enclave, order, origin, purchased,
+        self, ROWS, Scratch, at, authorized, block, block_on, enclave, order, purchased,
         registered, row, task, transferred, who,
     },
 };
@@ -280,63 +280,6 @@ fn everything_survives_closing() {
 }
 
 #[test]
-fn a_second_handle_on_the_same_folder_is_refused() {
-    let mut scratch = Scratch::at_ten();
-    let second = View::open(scratch.path(), &origin());
-    assert!(matches!(second, Err(OpenError::Database { .. })), "{second:?}");
-    scratch.close();
-    assert!(View::open(scratch.path(), &origin()).is_ok());
-}
-
-#[test]
-fn a_mirror_of_something_else_is_refused() {
-    let mut scratch = Scratch::at_ten();
-    scratch.close();
-    let mut others = vec![
-        Origin { chain_id: 1, ..origin() },
-        Origin { first_block: 2, ..origin() },
-        Origin { registries: [who(2), who(1), who(3)], ..origin() },
-    ];
-    for place in 0..3 {
-        let mut other = origin();
-        other.registries[place] = who(9);
-        others.push(other);
-    }
-    for other in others {
-        let refused = View::open(scratch.path(), &other);
-        assert!(matches!(refused, Err(OpenError::OtherOrigin { .. })), "{other:?}: {refused:?}");
-    }
-    assert!(View::open(scratch.path(), &origin()).is_ok());
-}
-
-#[test]
-fn a_mirror_of_another_schema_is_refused() {
-    let cases = [
-        ((SCHEMA_VERSION + 1).to_be_bytes().to_vec(), SCHEMA_VERSION + 1),
-        (0_u32.to_be_bytes().to_vec(), 0),
-        (vec![1], 0),
-        (Vec::new(), 0),
-    ];
-    for (stored, expected) in cases {
-        let mut scratch = Scratch::at_ten();
-        scratch.view().db.put_cf(scratch.view().family(META), META_SCHEMA, &stored).unwrap();
-        scratch.close();
-        let refused = View::open(scratch.path(), &origin());
-        let Err(OpenError::OtherSchema { found, .. }) = refused else { panic!("{refused:?}") };
-        assert_eq!(found, expected);
-    }
-}
-
-#[test]
-fn a_mirror_without_an_origin_is_refused() {
-    let mut scratch = Scratch::at_ten();
-    scratch.view().db.delete_cf(scratch.view().family(META), META_ORIGIN).unwrap();
-    scratch.close();
-    let refused = View::open(scratch.path(), &origin());
-    assert!(matches!(refused, Err(OpenError::OtherOrigin { .. })), "{refused:?}");
-}
-
-#[test]
 fn after_a_failed_write_the_handle_refuses() {
     let mut scratch = Scratch::at_ten();
     scratch.view().apply(&[block(11, Vec::new())]).unwrap();
@@ -401,9 +344,12 @@ fn a_damaged_row_is_a_named_error_wherever_it_is_read() {
     for garbage in [&[0][..], &[4, 0], &[0, 40, 1], &[255, 1, 1]] {
         let scratch = busy();
         damage(&scratch, UNDO, garbage);
-        let before = scratch.dump();
         check_damaged(scratch.view().unwind(10), UNDO);
-        assert_eq!(scratch.dump(), before, "{garbage:?}");
+        // What should be gone is hidden, and nothing is written over it.
+        assert_eq!(scratch.view().cursor().unwrap().unwrap().head.number, 10, "{garbage:?}");
+        let next = block(11, Vec::new());
+        let refused = scratch.view().apply(&[next]).unwrap_err();
+        assert!(matches!(refused, WriteError::Poisoned), "{garbage:?}: {refused}");
     }
 }
 
@@ -426,4 +372,22 @@ fn undo_lists_come_back_as_they_went() {
         let whole = [42, 116, 158].contains(&length);
         assert_eq!(undo_entries(&undo[..length]).is_ok(), whole, "{length} bytes");
     }
+}
+
+/// Killed between hiding what a reorg undid and removing it.
+#[test]
+fn an_interrupted_unwinding_is_finished_when_the_mirror_opens() {
+    let mut scratch = Scratch::at_ten();
+    let before = scratch.dump();
+    scratch.view().apply(&[block(11, registration()), block(12, Vec::new())]).unwrap();
+    let ground = block(10, Vec::new()).block;
+
+    scratch.view().hide(Cursor { head: ground, confirmed: ground }, 12).unwrap();
+
+    assert_eq!(snapshot(&scratch).head(), ground);
+    assert_eq!(snapshot(&scratch).asset(id()).unwrap().head, None);
+    assert_eq!(snapshot(&scratch).header(12).unwrap(), None);
+    assert_ne!(scratch.dump(), before);
+    scratch.reopen();
+    assert_eq!(scratch.dump(), before);
 }
