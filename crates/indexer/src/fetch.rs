@@ -2,13 +2,50 @@
 
 use alloy::rpc::types::Log;
 use sesame_domain::BlockEvents;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
-    mirror::{Mirror, RoundError},
+    decode::Decoder,
+    mirror::RoundError,
+    source::Node,
     verify::{Lie, VerifiedHeader},
 };
 
-impl Mirror {
+/// What the mirror takes for a block's events when the block is far from the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backfill {
+    /// The logs that the node gives for ranges of blocks; the journals prove them in the end.
+    #[default]
+    Logs,
+    /// The block's own receipts, which hash to its receipts root.
+    Receipts,
+}
+
+/// One endpoint, and what its logs mean.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch {
+    pub(crate) node: Node,
+    pub(crate) decoder: Decoder,
+}
+
+impl Fetch {
+    /// Blocks from `first` to `last`, fetched and decoded by a task of its own, beside whoever writes them.
+    pub(crate) async fn apart(
+        self,
+        how: Backfill,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<BlockEvents>, RoundError> {
+        let fetching = async move {
+            match how {
+                Backfill::Logs => self.by_logs(first, last).await,
+                Backfill::Receipts => self.by_receipts(first, last).await,
+            }
+        };
+        let task = AbortOnDropHandle::new(TaskTracker::new().spawn(fetching));
+        task.await.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
+    }
+
     /// Blocks as the receipts root proves them: a block whose bloom promises nothing of ours has nothing of ours, and of any
     /// other the receipts are fetched.
     pub(crate) async fn by_receipts(
@@ -16,31 +53,26 @@ impl Mirror {
         first: u64,
         last: u64,
     ) -> Result<Vec<BlockEvents>, RoundError> {
-        let headers = self.nodes.any().headers(first, last).await?;
+        let headers = self.node.headers(first, last).await?;
         let logs = vec![Vec::new(); headers.len()];
         self.settled(headers, logs, |_| true).await
     }
 
     /// Blocks with the logs that the node gives for the range. What the bloom promises beyond them is settled by receipts, unless
     /// the bloom is too full to tell; whether the rest is the truth, the journals show in the end.
-    pub(crate) async fn by_logs(
-        &self,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<BlockEvents>, RoundError> {
-        let node = self.nodes.any();
-        let (headers, logs) =
-            futures::try_join!(node.headers(first, last), node.logs_between(first, last))?;
-        let mut rest = logs.as_slice();
+    async fn by_logs(&self, first: u64, last: u64) -> Result<Vec<BlockEvents>, RoundError> {
+        let (headers, logs) = futures::try_join!(
+            self.node.headers(first, last),
+            self.node.logs_between(first, last)
+        )?;
+        let mut rest = logs.into_iter().peekable();
         let mut logs = Vec::with_capacity(headers.len());
         for header in &headers {
             let number = Some(header.block().number);
-            let count = rest.iter().take_while(|log| log.block_number == number).count();
-            let (own, others) = rest.split_at(count);
-            logs.push(own.to_vec());
-            rest = others;
+            let own = std::iter::from_fn(|| rest.next_if(|log| log.block_number == number));
+            logs.push(own.collect());
         }
-        if let Some(stray) = rest.first() {
+        if let Some(stray) = rest.next() {
             return Err(
                 Lie::LogsOutOfPlace { number: stray.block_number.unwrap_or_default() }.into()
             );
@@ -63,11 +95,11 @@ impl Mirror {
                 slots.push(logs);
             }
         }
-        let proven = self.nodes.any().all_proven_logs(open).await?;
+        let proven = self.node.all_proven_logs(open).await?;
         for (slot, logs) in slots.into_iter().zip(proven) {
             *slot = logs;
         }
-        headers.iter().zip(&logs).map(|(header, logs)| self.events(header, logs)).collect()
+        headers.iter().zip(logs).map(|(header, logs)| self.events(header, &logs)).collect()
     }
 
     fn events(&self, header: &VerifiedHeader, logs: &[Log]) -> Result<BlockEvents, RoundError> {

@@ -3,6 +3,8 @@
 mod confirmation;
 mod decode;
 mod fetch;
+mod heads;
+mod metrics;
 mod mirror;
 mod progress;
 mod proof;
@@ -13,6 +15,8 @@ mod verify;
 
 pub use confirmation::{Confirmation, ParseConfirmationError};
 pub use decode::{DecodeError, Decoder};
+pub use fetch::Backfill;
+pub use metrics::Metrics;
 pub use mirror::{Mirror, MirrorError};
 pub use pulse::{Freshness, Pulse, State, Unready};
 pub use quorum::Nodes;

@@ -9,13 +9,16 @@ use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256};
 use futures::{StreamExt, stream};
 use sesame_domain::{Block, BlockEvents};
-use sesame_view::{Cursor, View, WriteError};
+use sesame_view::{Cursor, History, View, WriteError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     confirmation::Confirmation,
     decode::{DecodeError, Decoder},
+    fetch::{Backfill, Fetch},
+    heads::Heads,
+    metrics::Metrics,
     progress::Progress,
     pulse::{Pulse, State},
     quorum::Nodes,
@@ -25,14 +28,14 @@ use crate::{
 
 /// Within this distance from the head, every log is taken from receipts that the header proves.
 const NEAR: u64 = 32;
-/// Blocks per request for logs to begin with, and at most.
-const WIDTH: u64 = 256;
+/// Blocks in one range to begin with, and at most.
+const WIDTH: u64 = 16;
 const WIDEST: u64 = 2048;
+/// Events that one range should bring: what is in memory at once does not depend on how full the chain is.
+const EVENTS: u64 = 4096;
 const RANGES_IN_FLIGHT: usize = 4;
 /// Ranges in one round.
 const RANGES: usize = 16;
-/// Blocks fetched at once by receipts.
-const DOUBTFUL_RANGE: u64 = 128;
 
 /// The mirror stops: a person has to look.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,17 @@ pub(crate) enum RoundError {
 }
 
 impl RoundError {
+    /// The failed check's stable name.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Source(error) => error.name(),
+            Self::Decode(_) => "undecodable_log",
+            Self::Contradiction(_) => "events_contradict",
+            Self::NodeBehind { .. } => "node_behind",
+            Self::Fatal(_) => "fatal",
+        }
+    }
+
     /// Whether a smaller range may be answered.
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Source(error) if error.is_refusal())
@@ -151,8 +165,16 @@ pub struct Mirror {
     pub confirmation: Confirmation,
     /// After how many confirmed blocks the journals are proven again.
     pub prove_every: u64,
-    /// Pause between two questions for the head.
+    /// How many past blocks can still be asked about.
+    pub history: History,
+    /// What far blocks are read from.
+    pub backfill: Backfill,
+    /// Longest pause between two questions for the head.
     pub poll: Duration,
+    /// WebSocket endpoints that announce new heads, which ends the pause. Nothing that they say is believed.
+    pub heads: Vec<String>,
+    /// What happens is counted here.
+    pub metrics: Metrics,
     /// Where the mirror's freshness is published.
     pub pulse: watch::Sender<Pulse>,
 }
@@ -165,8 +187,10 @@ pub(crate) struct Run {
     pub(crate) proven: bool,
     /// Up to this block, the logs of ranges were wrong.
     pub(crate) doubtful: Option<u64>,
-    /// Blocks per request for logs.
+    /// Blocks in one range.
     width: u64,
+    /// A range was refused: widths grow slowly from now on.
+    refused: bool,
     progress: Option<Progress>,
 }
 
@@ -182,15 +206,23 @@ impl Mirror {
     /// # Errors
     /// When going on would be wrong: another chain, a reorg below the confirmed block, a broken view.
     pub async fn run(self, stop: CancellationToken) -> Result<(), MirrorError> {
-        stop.run_until_cancelled(self.follow()).await.unwrap_or(Ok(()))
+        let heads = Heads::default();
+        let run = async {
+            tokio::select! {
+                ended = self.follow(&heads) => ended,
+                never = heads.listen(&self.heads) => match never {},
+            }
+        };
+        stop.run_until_cancelled(run).await.unwrap_or(Ok(()))
     }
 
-    async fn follow(&self) -> Result<(), MirrorError> {
+    async fn follow(&self, heads: &Heads) -> Result<(), MirrorError> {
         let mut run = Run {
             chain_checked: false,
             proven: false,
             doubtful: None,
             width: WIDTH,
+            refused: false,
             progress: None,
         };
         loop {
@@ -201,13 +233,14 @@ impl Mirror {
                         progress.end(Instant::now());
                     }
                     self.publish(State::Following, Some(asked));
-                    tokio::time::sleep(self.poll).await;
+                    heads.next(self.poll).await;
                 }
                 Ok(Step::Behind { at, to }) => self.publish(State::Backfilling { at, to }, None),
                 Err(RoundError::Fatal(error)) => return Err(error),
                 Err(error) => {
                     // The causes may quote the endpoint's url, which may hold a key.
                     let reason = error.to_string();
+                    self.metrics.failed(error.name());
                     tracing::warn!(%reason, "the node's answer cannot be used");
                     self.nodes.fail_over();
                     if error.doubts_the_mirror() {
@@ -298,11 +331,12 @@ impl Mirror {
     ) -> Result<Block, RoundError> {
         let (ours, to) = (cursor.head, chain_head.number);
         let doubtful = run.doubtful.filter(|last| ours.number < *last);
-        if doubtful.is_none() && to - ours.number > NEAR {
-            return self.extend_far(run, cursor, to).await;
+        let near = doubtful.map_or(to.saturating_sub(NEAR), |last| last.min(to));
+        if doubtful.is_some() || near > ours.number {
+            let how = doubtful.map_or(self.backfill, |_| Backfill::Receipts);
+            return self.extend_far(run, cursor, how, near, to).await;
         }
-        let last = doubtful.map_or(to, |last| last.min(ours.number + DOUBTFUL_RANGE)).min(to);
-        let blocks = self.by_receipts(ours.number + 1, last).await?;
+        let blocks = self.fetch().by_receipts(ours.number + 1, to).await?;
         let Some(head) = self.append(ours, &blocks).await? else {
             return self.part(cursor).await;
         };
@@ -312,25 +346,31 @@ impl Mirror {
         Ok(head)
     }
 
-    /// Several ranges in flight, written in order. A range that is refused is asked for again at half the width.
+    fn fetch(&self) -> Fetch {
+        Fetch { node: self.nodes.any().clone(), decoder: self.decoder.clone() }
+    }
+
+    /// Several ranges in flight up to block `last`, written in order. A range that is refused is asked for again at half the
+    /// width.
     async fn extend_far(
         &self,
         run: &mut Run,
         cursor: Cursor,
+        how: Backfill,
+        last: u64,
         to: u64,
     ) -> Result<Block, RoundError> {
         let width = run.width;
-        let firsts =
-            (cursor.head.number + 1..=to - NEAR).step_by(usize::try_from(width).unwrap_or(1));
+        let firsts = (cursor.head.number + 1..=last).step_by(usize::try_from(width).unwrap_or(1));
         let mut ranges = stream::iter(firsts.take(RANGES))
-            .map(|first| self.by_logs(first, (first + width - 1).min(to - NEAR)))
+            .map(|first| self.fetch().apart(how, first, (first + width - 1).min(last)))
             .buffered(RANGES_IN_FLIGHT);
-        let mut head = cursor.head;
+        let (mut head, mut most) = (cursor.head, 0);
         let progress = run.progress.get_or_insert_with(|| Progress::begin(Instant::now()));
         while let Some(range) = ranges.next().await {
             let blocks = match range {
                 Err(error) if error.is_refusal() && width > 1 => {
-                    run.width = width / 2;
+                    (run.width, run.refused) = (width / 2, true);
                     tracing::debug!(%error, "asking for {} blocks at once from now on", run.width);
                     return Ok(head);
                 }
@@ -350,10 +390,11 @@ impl Mirror {
                 None if head == cursor.head => return self.part(cursor).await,
                 None => return Ok(head),
             }
-            let events: usize = blocks.iter().map(|block| block.events.len()).sum();
-            progress.step(Instant::now(), blocks.len() as u64, events as u64, head.number, to);
+            let events: u64 = blocks.iter().map(|block| block.events.len() as u64).sum();
+            most = events.max(most);
+            progress.step(Instant::now(), blocks.len() as u64, events, head.number, to);
         }
-        run.width = (width + width.div_ceil(4)).min(WIDEST);
+        run.width = next_width(width, most, run.refused);
         Ok(head)
     }
 
@@ -376,6 +417,8 @@ impl Mirror {
         }
         self.check_settled(blocks).await?;
         self.view.apply(blocks)?;
+        let events: usize = blocks.iter().map(|block| block.events.len()).sum();
+        self.metrics.mirrored(blocks.len() as u64, events as u64);
         for block in blocks.iter().filter(|block| !block.events.is_empty()) {
             let (number, events) = (block.block.number, block.events.len());
             tracing::debug!(block.number = number, events, "block {number}: {events} events");
@@ -414,24 +457,52 @@ impl Mirror {
 
     /// Goes back to the newest block that the chain still has.
     async fn unwind(&self, cursor: Cursor) -> Result<(), RoundError> {
+        let Some(number) = self.shared(cursor).await? else {
+            let confirmed = cursor.confirmed.number;
+            return Err(MirrorError::ReorgBelowConfirmed { confirmed }.into());
+        };
+        let depth = cursor.head.number - number;
+        tracing::warn!(block.number = number, depth, "reorg: {depth} blocks undone");
+        // What was undone may have been a revocation: nothing is released before the node confirms the new head.
+        self.forget_freshness();
+        self.view.unwind(number)?;
+        self.metrics.undid(depth);
+        Ok(())
+    }
+
+    /// The newest of our blocks that the chain still has; none if it lacks even the confirmed one. Most reorgs are short, so
+    /// the steps back begin with one block and double; what lies within the last step is halved.
+    async fn shared(&self, cursor: Cursor) -> Result<Option<u64>, RoundError> {
         let confirmed = cursor.confirmed.number;
-        for number in (confirmed..=cursor.head.number).rev() {
-            let theirs = match self.nodes.header(number).await {
-                Ok(header) => header.block(),
-                Err(SourceError::NoBlock(_)) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let Some(ours) = self.view.header(number)? else { continue };
-            if ours.hash == theirs.hash {
-                let depth = cursor.head.number - number;
-                tracing::warn!(block.number = number, depth, "reorg: {depth} blocks undone");
-                // What was undone may have been a revocation: nothing is released before the node confirms the new head.
-                self.forget_freshness();
-                self.view.unwind(number)?;
-                return Ok(());
+        let (mut gone, mut step) = (cursor.head.number + 1, 1);
+        let mut there = loop {
+            let number = gone.saturating_sub(step).max(confirmed);
+            if self.stands(number).await? {
+                break number;
             }
+            if number == confirmed {
+                return Ok(None);
+            }
+            (gone, step) = (number, step * 2);
+        };
+        while gone - there > 1 {
+            let middle = there + (gone - there) / 2;
+            let stands = self.stands(middle).await?;
+            *(if stands { &mut there } else { &mut gone }) = middle;
         }
-        Err(MirrorError::ReorgBelowConfirmed { confirmed }.into())
+        Ok(Some(there))
+    }
+
+    /// Whether our block of this height is still the chain's.
+    async fn stands(&self, number: u64) -> Result<bool, RoundError> {
+        match self.nodes.header(number).await {
+            Ok(theirs) => {
+                let ours = self.view.header(number)?;
+                Ok(ours.is_some_and(|ours| ours.hash == theirs.block().hash))
+            }
+            Err(SourceError::NoBlock(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A node behind us may only be slow; if it is on another fork, the blocks above the fork are gone.
@@ -450,14 +521,18 @@ impl Mirror {
         let due = proven.is_none_or(|proven| number >= proven.saturating_add(self.prove_every));
         if run.proven && !due {
             self.view.confirm(number)?;
-            return Ok(());
+        } else {
+            self.prove(run, number).await?;
+            self.view.confirm(number)?;
+            self.view.prove(number)?;
+            self.metrics.proved();
+            run.proven = true;
+            run.doubtful = None;
+            tracing::debug!(block.number = number, "the journals are proven at block {number}");
         }
-        self.prove(run, number).await?;
-        self.view.confirm(number)?;
-        self.view.prove(number)?;
-        run.proven = true;
-        run.doubtful = None;
-        tracing::debug!(block.number = number, "the journals are proven at block {number}");
+        if number > confirmed {
+            self.view.prune(self.history)?;
+        }
         Ok(())
     }
 
@@ -474,5 +549,28 @@ impl Mirror {
         let theirs = self.nodes.reached(tag).await?.block();
         let ours = self.view.header(theirs.number)?;
         Ok(if ours.is_some_and(|ours| ours.hash == theirs.hash) { theirs.number } else { 0 })
+    }
+}
+
+/// How wide ranges should be after ranges of `width` blocks that brought at most `events` each.
+fn next_width(width: u64, events: u64, refused: bool) -> u64 {
+    let growth = if refused { width.div_ceil(4) } else { width };
+    let fitting = width * EVENTS / events.max(1);
+    fitting.clamp(1, (width + growth).min(WIDEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_grow_on_an_empty_chain_and_shrink_on_a_full_one() {
+        assert_eq!(next_width(16, 0, false), 32);
+        assert_eq!(next_width(16, 0, true), 20);
+        assert_eq!(next_width(1, 0, true), 2);
+        assert_eq!(next_width(WIDEST, 0, false), WIDEST);
+        assert_eq!(next_width(16, 8192, false), 8);
+        assert_eq!(next_width(16, 4096, false), 16);
+        assert_eq!(next_width(1, 1_000_000, false), 1);
     }
 }

@@ -66,6 +66,18 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The failure's stable name.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Transport(_) => "no_answer",
+            Self::Timeout => "timeout",
+            Self::NoBlock(_) => "no_block",
+            Self::Lie(lie) => lie.name(),
+            Self::NoQuorum { .. } => "no_quorum",
+            Self::ImpossibleQuorum { .. } => "impossible_quorum",
+        }
+    }
+
     /// Whether a smaller question may be answered: too much was asked for, or it took too long.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
