@@ -7,7 +7,8 @@ pragma solidity ^0.8.24;
 /// @param app Protected data only: the one app that may use it, 0 for any.
 /// @param requester The one requester that may use it, 0 for any.
 /// @param sms The one SMS identity that may release it, 0 for any.
-/// @param maxTasks How many tasks may use this authorization, 0 for no limit.
+/// @param maxTasks How many tasks may use this authorization, 0 for no limit. Tasks bought under
+/// another serial are none of them: while a limit is in force, an SMS releases nothing to those.
 /// @param currency The ERC-20 in which `price` is paid, 0 for the native coin.
 /// @param price What one task pays the owner, in the smallest unit of `currency`.
 struct Terms {

@@ -49,11 +49,16 @@ pub mod currency {
     alloy::sol! {
         #![sol(all_derives)]
 
-        /// What an ERC-20 that follows ERC-6093 says no with, and what the task registry says of one that does not.
+        /// The part of ERC-20 that a requester needs; what one that follows ERC-6093 says no with, and what the task registry
+        /// says of one that does not.
+        #[sol(rpc)]
         interface IERC20 {
             error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
             error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
             error SafeERC20FailedOperation(address token);
+            function balanceOf(address account) external view returns (uint256);
+            function allowance(address owner, address spender) external view returns (uint256);
+            function approve(address spender, uint256 value) external returns (bool);
         }
     }
 }

@@ -205,7 +205,16 @@ impl Contracts {
         Ok(event.map(|event| event.serial))
     }
 
-    /// Buys a task. The cost goes with it in the native coin; of an ERC-20 the account must have approved it before.
+    /// Lets the task registry take `amount` of an ERC-20 from the account, and no more, for what the account buys.
+    ///
+    /// # Errors
+    /// When the token refuses or the node does not answer.
+    pub async fn approve(&self, currency: Address, amount: U256) -> Result<Mined<()>, ChainError> {
+        let registry = self.deployment().task_registry;
+        self.send(self.erc20(currency).approve(registry, amount)).await
+    }
+
+    /// Buys a task. The cost goes with it in the native coin; of an ERC-20 it must be approved before, by [`Self::approve`].
     ///
     /// # Errors
     /// When the contract refuses or the node does not answer.

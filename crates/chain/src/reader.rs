@@ -16,6 +16,7 @@ use crate::{
     ChainError, Deployment,
     abi::{
         assets::{IAssetRegistry::IAssetRegistryInstance, IERC721::IERC721Instance},
+        currency::IERC20::IERC20Instance,
         journal::IJournal::IJournalInstance,
         tasks::ITaskRegistry::ITaskRegistryInstance,
         whitelist::IEnclaveWhitelist::IEnclaveWhitelistInstance,
@@ -268,12 +269,34 @@ impl Reader {
         Ok(Journal(word))
     }
 
-    /// What an account has, in the chain's smallest unit.
+    /// What an account has of a currency, zero for the native coin, in its smallest unit.
     ///
     /// # Errors
-    /// When the node does not answer.
-    pub async fn balance_of(&self, account: Address) -> Result<U256, ChainError> {
-        self.provider.get_balance(account).await.map_err(|error| self.failed(error))
+    /// When the node does not answer, or the currency is no ERC-20.
+    pub async fn balance_of(
+        &self,
+        account: Address,
+        currency: Address,
+    ) -> Result<U256, ChainError> {
+        if currency.is_zero() {
+            return self.provider.get_balance(account).await.map_err(|error| self.failed(error));
+        }
+        let answer = self.erc20(currency).balanceOf(account).call().await;
+        answer.map_err(|error| self.refused(error))
+    }
+
+    /// How much of an ERC-20 the task registry may take from an account for what it buys.
+    ///
+    /// # Errors
+    /// When the node does not answer, or the currency is no ERC-20.
+    pub async fn allowance_of(
+        &self,
+        account: Address,
+        currency: Address,
+    ) -> Result<U256, ChainError> {
+        let registry = self.deployment.task_registry;
+        let answer = self.erc20(currency).allowance(account, registry).call().await;
+        answer.map_err(|error| self.refused(error))
     }
 
     pub(crate) fn assets(&self) -> IAssetRegistryInstance<DynProvider> {
@@ -290,6 +313,10 @@ impl Reader {
 
     pub(crate) fn tasks(&self) -> ITaskRegistryInstance<DynProvider> {
         ITaskRegistryInstance::new(self.deployment.task_registry, self.provider.clone())
+    }
+
+    pub(crate) fn erc20(&self, currency: Address) -> IERC20Instance<DynProvider> {
+        IERC20Instance::new(currency, self.provider.clone())
     }
 
     pub(crate) fn failed(&self, error: alloy::transports::TransportError) -> ChainError {

@@ -8,7 +8,7 @@ pub(super) fn refused(error: Error) -> Refused {
         Error::ERC20InsufficientAllowance(e) => Refused::new(
             "ERC20InsufficientAllowance",
             "the account has not approved the cost",
-            "approve the cost to the task registry first, by the token's own `approve`",
+            "approve the cost to the task registry first: `task buy --approve` does so",
         )
         .with("spender", e.spender)
         .with("allowance", e.allowance)
