@@ -5,9 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use sesame_attestation::Policy;
 use sesame_chain::Deployment;
 use sesame_indexer::Confirmation;
+use sesame_view::History;
+
+use crate::{collateral::CollateralSource, limits::Limits};
 
 /// How much of the data folder's file system stays free unless told otherwise: 1 GiB.
 pub const DEFAULT_FREE_RESERVE: u64 = 1 << 30;
+
+/// How long a request may take unless told otherwise.
+pub const DEFAULT_REQUEST_TIME: Duration = Duration::from_secs(60);
 
 /// The configuration of one service.
 #[derive(Debug, Clone)]
@@ -24,14 +30,26 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Which block is deep enough for a grant.
     pub confirmation: Confirmation,
-    /// Pause between two questions for the head.
+    /// How many past blocks can still be asked about.
+    pub history: History,
+    /// Longest pause between two questions for the head.
     pub poll: Duration,
+    /// WebSocket endpoints of nodes that announce new heads, so that the pause ends early. Nothing that they say is believed.
+    pub heads_urls: Vec<String>,
     /// Greatest time since the node last confirmed our head.
     pub max_lag: Duration,
     /// Greatest age of the head's timestamp, seconds.
     pub max_head_age: u64,
     /// Bytes of the data folder's file system that secrets leave free, so that index and receipts never find it full.
     pub free_reserve_bytes: u64,
+    /// Longest time for one request, its body included.
+    pub request_time: Duration,
+    /// Seconds for which challenges and attested sessions hold; [`TOKEN_LIFE`](crate::TOKEN_LIFE) if this is more.
+    pub session_life: u64,
+    /// How much strangers may ask for.
+    pub limits: Limits,
     /// Which enclaves are admitted at all.
     pub policy: Policy,
+    /// Where it is said what Intel says about platforms.
+    pub collateral: CollateralSource,
 }

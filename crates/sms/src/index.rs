@@ -6,9 +6,9 @@ use alloy_primitives::B256;
 use sesame_chain::Deployment;
 use sesame_domain::Block;
 use sesame_indexer::{
-    Confirmation, Decoder, Mirror, MirrorError, Nodes, Pulse, SourceError, State,
+    Backfill, Confirmation, Decoder, Metrics, Mirror, MirrorError, Nodes, Pulse, SourceError, State,
 };
-use sesame_view::{OpenError, Origin, ReadError, View};
+use sesame_view::{History, OpenError, Origin, ReadError, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,8 @@ pub enum IndexError {
     /// It does not reach that far, or holds nothing.
     #[error("the index does not hold that block")]
     NoBlock,
-    /// The folder for the second index cannot be used.
-    #[error("cannot use the folder of the second index")]
+    /// A folder for an index cannot be made or removed.
+    #[error("cannot make or remove the folder of an index")]
     Folder(#[source] io::Error),
     /// The node's url cannot be used.
     #[error(transparent)]
@@ -70,6 +70,26 @@ pub(crate) const fn origin(deployment: &Deployment) -> Origin {
             deployment.enclave_whitelist,
             deployment.task_registry,
         ],
+    }
+}
+
+/// The service's mirror. One of an older schema is thrown away first, since the chain has everything that was in it.
+pub(crate) fn open(data_dir: &Path, deployment: &Deployment) -> Result<View, IndexError> {
+    let (path, origin) = (data_dir.join("index"), origin(deployment));
+    // What a removal left that was interrupted.
+    let discarded = data_dir.join("index.discarded");
+    remove(&discarded)?;
+    match View::open(&path, &origin) {
+        Err(OpenError::OlderSchema { found, expected, .. }) => {
+            tracing::warn!(
+                "the index has schema {found}, this program writes schema {expected}: it is rebuilt from the chain"
+            );
+            // Renamed first: half of a folder would be neither an index nor none.
+            fs::rename(&path, &discarded).map_err(IndexError::Folder)?;
+            remove(&discarded)?;
+            Ok(View::open(&path, &origin)?)
+        }
+        opened => Ok(opened?),
     }
 }
 
@@ -134,7 +154,11 @@ async fn rebuilt(
         first_block: deployment.first_block,
         confirmation: Confirmation::Blocks(0),
         prove_every: 1,
+        history: History::All,
+        backfill: Backfill::Receipts,
         poll: POLL,
+        heads: Vec::new(),
+        metrics: Metrics::default(),
         pulse: publisher,
     };
     let proven = async {

@@ -1,11 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod clock;
+mod collateral;
 mod config;
 mod enclave;
 pub mod index;
+mod limits;
+mod metrics;
 mod owner;
 mod path;
+mod pool;
 mod problem;
 mod public;
 mod receipt;
@@ -13,9 +17,12 @@ mod reserve;
 mod run;
 mod service;
 
-pub use config::{Config, DEFAULT_FREE_RESERVE};
+pub use collateral::CollateralSource;
+pub use config::{Config, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME};
+pub use limits::{Client, Limits};
 pub use problem::{Code, codes};
 pub use receipt::{Receipt, ReceiptError, verify_log};
 pub use run::{ServeError, routes, run};
-pub use sesame_attestation::Policy;
+pub use sesame_attestation::{Admission, Policy, TOKEN_LIFE, snp::Minimum};
 pub use sesame_indexer::{Confirmation, ParseConfirmationError};
+pub use sesame_view::{History, ParseHistoryError};

@@ -15,19 +15,21 @@ use sesame_domain::ParseIdError;
 use sesame_indexer::Unready;
 use sesame_protocol::{
     denial::DenialBody,
+    document::DocumentError,
     owner::OwnerError,
     problem::{CONTENT_TYPE, Problem},
-    rcar::ErrorBody,
+    rcar::{ErrorBody, HashNotServed},
 };
 use sesame_vault::VaultError;
 use sesame_view::ReadError;
 
-use crate::receipt::ReceiptError;
+use crate::{collateral::NoCollateral, receipt::ReceiptError};
 
 /// Carries the code of every problem.
 pub(crate) const PROBLEM_HEADER: HeaderName = HeaderName::from_static("sesame-problem");
 
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// When to ask again what passes with time, seconds.
+const RETRY_AFTER: u64 = 1;
 
 macro_rules! codes {
     ($( $(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $title:literal; )+) => {
@@ -98,8 +100,16 @@ codes! {
     StorageLow = "storage_low", INSUFFICIENT_STORAGE, "no room for another secret";
     /// There is no such secret.
     SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
+    /// The request, its body included, took longer than the service's limit.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "the request took too long";
     /// The protocol version is not spoken here.
-    UnsupportedVersion = "unsupported_version", BAD_REQUEST, "unsupported protocol version";
+    UnsupportedVersion = "unsupported_version", UNAUTHORIZED, "unsupported protocol version";
+    /// The agent cannot compute the hash that binds evidence to its key and nonce.
+    UnsupportedHash = "unsupported_hash", UNAUTHORIZED, "unsupported hash algorithm";
+    /// One client asks too often.
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "too many requests";
+    /// Too many enclaves are being verified.
+    Busy = "busy", SERVICE_UNAVAILABLE, "too much to verify";
     /// There is no session, or it has ended.
     SessionInvalid = "session_invalid", UNAUTHORIZED, "attest again";
     /// The nonce is not the challenge's.
@@ -108,6 +118,8 @@ codes! {
     UnsupportedKey = "unsupported_key", BAD_REQUEST, "unsupported enclave key";
     /// The evidence does not count.
     AttestationRefused = "attestation_refused", UNAUTHORIZED, "the evidence is refused";
+    /// What Intel says about the enclave's platform is not at hand.
+    CollateralUnavailable = "collateral_unavailable", SERVICE_UNAVAILABLE, "no collateral for the platform";
     /// No worker vouches for the run.
     VoucherMissing = "voucher_missing", UNAUTHORIZED, "no worker vouches for the run";
     /// The worker's voucher does not count.
@@ -147,15 +159,29 @@ pub(crate) struct ApiError {
     code: Code,
     detail: String,
     denials: Vec<DenialBody>,
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), denials: Vec::new() }
+        let passes = code.parts().0 == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after = passes.then_some(RETRY_AFTER);
+        Self { code, detail: detail.into(), denials: Vec::new(), retry_after }
     }
 
     pub(crate) fn denied(denials: Vec<DenialBody>) -> Self {
-        Self { code: Code::Denied, detail: DenialBody::join(&denials), denials }
+        Self { denials: denials.clone(), ..Self::new(Code::Denied, DenialBody::join(&denials)) }
+    }
+
+    /// When the caller may ask again, seconds.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The refusal of somebody who has not attested: the reason goes to the log, since it tells a stranger what to try next.
+    pub(crate) fn refused(code: Code, detail: &str, reason: &dyn std::error::Error) -> Self {
+        tracing::info!(reason = chain(reason), "{}", code.as_str());
+        Self::new(code, detail)
     }
 
     /// Logs what happened and tells the caller nothing of it.
@@ -171,8 +197,8 @@ impl ApiError {
     fn with_headers(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
         headers.insert(PROBLEM_HEADER, HeaderValue::from_static(self.code.as_str()));
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -279,14 +305,38 @@ impl From<TokenError> for ApiError {
 
 impl From<AttestationError> for ApiError {
     fn from(error: AttestationError) -> Self {
-        Self::new(Code::AttestationRefused, sentence(&error))
+        Self::refused(Code::AttestationRefused, "The service's log says why.", &error)
+    }
+}
+
+impl From<NoCollateral> for ApiError {
+    fn from(error: NoCollateral) -> Self {
+        Self::new(Code::CollateralUnavailable, sentence(&error))
     }
 }
 
 impl From<VoucherError> for ApiError {
     fn from(error: VoucherError) -> Self {
-        Self::new(Code::VoucherRefused, sentence(&error))
+        Self::refused(Code::VoucherRefused, "The service's log says why.", &error)
     }
+}
+
+impl From<DocumentError> for ApiError {
+    fn from(error: DocumentError) -> Self {
+        Self::new(Code::MalformedBody, sentence(&error))
+    }
+}
+
+impl From<HashNotServed> for ApiError {
+    fn from(error: HashNotServed) -> Self {
+        Self::new(Code::UnsupportedHash, sentence(&error))
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Error messages are lower case without a full stop; details are sentences.

@@ -1,17 +1,19 @@
 //! Starting, routing, stopping.
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{Method, StatusCode, Uri},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{Method, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
-use sesame_attestation::TokenKey;
-use sesame_indexer::{Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError};
+use sesame_attestation::{TokenKey, Verifier};
+use sesame_indexer::{
+    Backfill, Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError,
+};
 use sesame_protocol::{
     keys::KeysDocument,
     results::TaskDomain,
@@ -21,27 +23,30 @@ use sesame_protocol::{
     typed::Domain,
 };
 use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
-use sesame_view::{OpenError, View};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     clock,
+    collateral::Shelf,
     config::Config,
-    enclave, index, owner,
-    problem::{ApiError, Code},
+    enclave::{attest, auth, body, resource, result_key},
+    index::{self, IndexError},
+    limits::Gate,
+    metrics::Metrics,
+    owner,
+    pool::Pool,
+    problem::{ApiError, Code, KbsError},
     public,
     receipt::{ReceiptError, ReceiptLog},
     reserve::Reserve,
     service::{Service, Shared, TURNS},
 };
-
-/// Longest time for one request, body included.
-const REQUEST_TIME: Duration = Duration::from_secs(60);
 
 /// The service cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +72,13 @@ pub enum ServeError {
     Vault(#[from] VaultError),
     /// The index cannot be opened.
     #[error(transparent)]
-    Index(#[from] OpenError),
+    Index(#[from] IndexError),
     /// The receipts cannot be continued.
     #[error(transparent)]
     Receipts(#[from] ReceiptError),
+    /// No client for collateral can be made.
+    #[error("no HTTP client for the collateral service can be made")]
+    Collateral(#[from] reqwest::Error),
     /// The node's url cannot be used.
     #[error(transparent)]
     Node(#[from] SourceError),
@@ -94,6 +102,8 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let request_time = config.request_time;
+    let gate = Gate::new(&config.limits);
     let (service, mirror) = open(config).await?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let address = listener.local_addr().map_err(ServeError::Listener)?;
@@ -113,7 +123,14 @@ pub async fn run(
             () = stopped.cancelled() => {}
         }
     };
-    let served = axum::serve(listener, router(Arc::new(service)))
+    let service = Arc::new(service);
+    tasks.spawn({
+        let (service, stop) = (service.clone(), stop.clone());
+        async move { service.shelf.keep_fresh(stop).await }
+    });
+    let router = router(service, request_time, &gate);
+    tasks.spawn(gate.forget_idle(stop.clone()));
+    let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(until)
         .await
         .map_err(ServeError::Listener);
@@ -129,8 +146,8 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
     let origin = index::origin(&deployment);
     let folder = &config.data_dir;
-    let keys = Keys::open(folder)?;
-    let view = Arc::new(View::open(&folder.join("index"), &origin)?);
+    let keys = Keys::open(folder, config.session_life)?;
+    let view = Arc::new(index::open(folder, &deployment)?);
     let vault = Vault::open(
         &folder.join("vault"),
         &folder.join("keys/vault.key"),
@@ -150,6 +167,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let (publisher, pulse) = watch::channel(Pulse::default());
     let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
+    let metrics = Metrics::new();
     let mirror = Mirror {
         nodes,
         view: view.clone(),
@@ -159,7 +177,11 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         first_block: deployment.first_block,
         confirmation: config.confirmation,
         prove_every: config.prove_every,
+        history: config.history,
+        backfill: Backfill::Logs,
         poll: config.poll,
+        heads: config.heads_urls,
+        metrics: metrics.index.clone(),
         pulse: publisher,
     };
     let tasks =
@@ -172,13 +194,16 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         sealing: keys.sealing,
         token: keys.token,
         keys: document,
-        policy: config.policy,
+        verifier: Verifier::new(config.policy),
+        shelf: Shelf::new(config.collateral)?,
         view,
         vault,
         receipts,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
         turns: Semaphore::new(TURNS),
+        pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
         pulse,
+        metrics,
         trust,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
     };
@@ -193,7 +218,7 @@ struct Keys {
 
 impl Keys {
     /// Made on the first run; a vault that exists never gets new ones.
-    fn open(folder: &Path) -> Result<Self, ServeError> {
+    fn open(folder: &Path, session_life: u64) -> Result<Self, ServeError> {
         fs::create_dir_all(folder).map_err(ServeError::Folder)?;
         let first_run = !folder.join("vault").exists();
         let load = |name: &str| {
@@ -203,16 +228,18 @@ impl Keys {
         Ok(Self {
             identity: Signer::from_bytes(load("identity.key")?.bytes())?,
             sealing: SealingKey::from_bytes(load("sealing.key")?.bytes())?,
-            token: TokenKey::from_bytes(load("token.key")?.bytes())?,
+            token: TokenKey::from_bytes(load("token.key")?.bytes(), session_life)?,
         })
     }
 }
 
-const ROUTES: [&str; 18] = [
+const ROUTES: [&str; 20] = [
     "GET /healthz",
     "GET /readyz",
+    "GET /metrics",
     "GET /v1/status",
     "GET /v1/keys",
+    "GET /.well-known/jwks.json",
     "GET /v1/tasks/{task}/explain",
     "GET /v1/tasks/{task}/settlement",
     "PUT /v1/assets/{asset}/secret",
@@ -234,36 +261,51 @@ pub fn routes() -> impl Iterator<Item = &'static str> {
     ROUTES.into_iter()
 }
 
-fn router(service: Shared) -> Router {
-    let owner = put(owner::put::asset).head(owner::head::asset).delete(owner::delete::asset);
-    let requester =
-        put(owner::put::requester).head(owner::head::requester).delete(owner::delete::requester);
+fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
+    Router::new()
+        .merge(public_surface())
+        .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
+        .merge(enclave_surface().route_layer(gate.layer(|e| KbsError::from(e).into_response())))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(request_time, in_time))
+        .layer(middleware::from_fn(log))
+        .with_state(service)
+}
+
+fn public_surface() -> Router<Shared> {
     Router::new()
         .route("/healthz", get(public::health::healthz))
         .route("/readyz", get(public::health::readyz))
+        .route("/metrics", get(public::metrics::metrics))
         .route("/v1/status", get(public::status::status))
         .route("/v1/keys", get(public::keys::keys))
+        .route("/.well-known/jwks.json", get(public::keys::jwks))
         .route("/v1/tasks/{task}/explain", get(public::explain::explain))
         .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
-        .route("/v1/assets/{asset}/secret", owner)
+}
+
+fn owner_surface() -> Router<Shared> {
+    let asset = put(owner::put::asset).head(owner::head::asset).delete(owner::delete::asset);
+    let requester =
+        put(owner::put::requester).head(owner::head::requester).delete(owner::delete::requester);
+    Router::new()
+        .route("/v1/assets/{asset}/secret", asset)
         .route("/v1/requesters/{address}/secrets/{name}", requester)
-        .route("/kbs/v0/auth", post(enclave::auth::auth))
-        .route("/kbs/{voucher}/v0/auth", post(enclave::auth::auth))
-        .route("/kbs/v0/attest", post(enclave::attest::attest))
-        .route("/kbs/{voucher}/v0/attest", post(enclave::attest::attest_in_path))
-        .route("/kbs/v0/result-key", post(enclave::result_key::result_key))
-        .route("/kbs/v0/resource/{task}/{kind}/{tag}", get(enclave::resource::resource))
-        .route(
-            "/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}",
-            get(enclave::resource::resource_in_path),
-        )
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .layer(DefaultBodyLimit::max(enclave::MAX_ATTESTATION_BYTES))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME))
-        .layer(middleware::from_fn(log))
-        .with_state(service)
+}
+
+fn enclave_surface() -> Router<Shared> {
+    let small = || DefaultBodyLimit::max(body::MAX_SMALL);
+    let attestation = || DefaultBodyLimit::max(body::MAX_ATTESTATION);
+    Router::new()
+        .route("/kbs/v0/auth", post(auth::auth).layer(small()))
+        .route("/kbs/{voucher}/v0/auth", post(auth::auth).layer(small()))
+        .route("/kbs/v0/attest", post(attest::attest).layer(attestation()))
+        .route("/kbs/{voucher}/v0/attest", post(attest::attest_in_path).layer(attestation()))
+        .route("/kbs/v0/result-key", post(result_key::result_key).layer(small()))
+        .route("/kbs/v0/resource/{task}/{kind}/{tag}", get(resource::resource))
+        .route("/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}", get(resource::resource_in_path))
 }
 
 async fn not_found(uri: Uri) -> ApiError {
@@ -278,6 +320,22 @@ async fn method_not_allowed(method: Method) -> ApiError {
 fn panicked(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
     ApiError::new(Code::Internal, "The service failed to answer; its log says why.").into_response()
+}
+
+/// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
+/// blocking thread goes on to its end.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let of_an_enclave = request.uri().path().starts_with("/kbs/");
+    if let Ok(response) = timeout(limit, next.run(request)).await {
+        return response;
+    }
+    let detail = format!(
+        "No answer was ready within {} s, the time for the request's body included. What was asked for may have been done \
+         nevertheless: look before you ask again.",
+        limit.as_secs_f32()
+    );
+    let error = ApiError::new(Code::RequestTimeout, detail);
+    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
 }
 
 /// One line per request: never a header, a body or a query.

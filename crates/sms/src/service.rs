@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use alloy_primitives::Address;
 use axum::http::{HeaderMap, HeaderValue};
-use sesame_attestation::{Policy, TokenKey};
+use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Pulse};
 use sesame_protocol::{
@@ -17,6 +17,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     clock,
+    collateral::Shelf,
+    metrics::Metrics,
+    pool::Pool,
     problem::{ApiError, Code},
     receipt::ReceiptLog,
     reserve::Reserve,
@@ -35,7 +38,8 @@ pub(crate) struct Service {
     pub(crate) sealing: SealingKey,
     pub(crate) token: TokenKey,
     pub(crate) keys: KeysDocument,
-    pub(crate) policy: Policy,
+    pub(crate) verifier: Verifier,
+    pub(crate) shelf: Shelf,
     pub(crate) view: Arc<View>,
     pub(crate) vault: Vault,
     pub(crate) receipts: ReceiptLog,
@@ -43,7 +47,10 @@ pub(crate) struct Service {
     pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.
     pub(crate) turns: Semaphore,
+    /// Where evidence is verified.
+    pub(crate) pool: Pool,
     pub(crate) pulse: watch::Receiver<Pulse>,
+    pub(crate) metrics: Metrics,
     pub(crate) freshness: Freshness,
 }
 

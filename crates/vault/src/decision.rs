@@ -12,8 +12,8 @@
 use alloy_primitives::{Address, B256};
 use sesame_attestation::{VerifiedEnclave, WorkerProof};
 use sesame_domain::{
-    AssetId, AssetSnapshot, BlockRef, Denial, EnclaveId, Facts, Resource, SecretId, Standing, Task,
-    TaskId, TaskStatus, Terms,
+    AssetId, AssetSnapshot, Authorization, BlockRef, Denial, EnclaveId, Facts, Resource, SecretId,
+    Standing, Task, TaskId, TaskStatus,
 };
 use sesame_protocol::jwk::Jwk;
 
@@ -279,17 +279,18 @@ impl Judge<'_> {
             Some(word) if word.epoch != asset.epoch => {
                 reasons.push(Denial::AuthorizationVoid { asset: id });
             }
-            Some(word) => self.terms(id, &word.terms, bought, reasons),
+            Some(word) => self.terms(id, word, bought, reasons),
         }
     }
 
     fn terms(
         &self,
         asset: AssetId,
-        terms: &Terms,
+        word: &Authorization,
         bought: &AssetSnapshot,
         reasons: &mut Vec<Denial>,
     ) {
+        let terms = &word.terms;
         if self.clock.head < terms.not_before {
             reasons.push(Denial::NotYetValid { asset, not_before: terms.not_before });
         }
@@ -309,6 +310,11 @@ impl Judge<'_> {
         let in_other_coin = terms.currency != self.task.order.currency;
         if !price.is_zero() && (price > paid || in_other_coin) {
             reasons.push(Denial::PriceNotPaid { asset, price, paid });
+        }
+        // The contract counts uses per serial, at purchase: this limit has never counted a task of another serial.
+        let (max_tasks, serial, bought_serial) = (terms.max_tasks, word.serial, bought.serial);
+        if max_tasks != 0 && serial != bought_serial {
+            reasons.push(Denial::MaxTasks { asset, max_tasks, serial, bought_serial });
         }
     }
 

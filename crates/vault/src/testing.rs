@@ -1,16 +1,18 @@
 //! A task that is allowed everything, for the tests to spoil.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use alloy_primitives::{Address, B256, U256};
-use sesame_attestation::{Evidence, Policy, VerifiedEnclave, WorkerProof, verify};
+use sesame_attestation::{
+    Collateral, Evidence, Policy, VerifiedEnclave, Verifier, WorkerProof,
+    simulated::{Imitated, Root},
+};
 use sesame_domain::{
     Asset, AssetId, AssetKind, AssetSnapshot, Authorization, Block, EnclaveId, Facts, Grant, Order,
     Resource, SecretId, Standing, Task, TaskId, TaskStatus, Terms,
 };
 use sesame_protocol::{
-    evidence::SimulatedEvidence, jwe::EnclaveKey, rcar, signature::Signer, typed::Domain,
-    voucher::SignedVoucher,
+    jwe::EnclaveKey, rcar, signature::Signer, typed::Domain, voucher::SignedVoucher,
 };
 use zeroize::Zeroizing;
 
@@ -85,12 +87,18 @@ pub(crate) fn vouched(byte: u8, task: TaskId, enclave: &VerifiedEnclave) -> Work
 
 /// A simulated enclave with a measurement of this byte, its evidence verified.
 pub(crate) fn attested(measurement: u8) -> VerifiedEnclave {
-    let (root, key) = (signer(1), EnclaveKey::random().public().clone());
+    /// One platform for all tests, and the verifier that trusts it.
+    static TRUSTED: LazyLock<(Root, Verifier)> = LazyLock::new(|| {
+        let root = Root::make(NOW);
+        let policy = Policy::insecure_trusting_simulated(root.published().clone());
+        (root, Verifier::new(policy))
+    });
+    let (root, verifier) = &*TRUSTED;
+    let key = EnclaveKey::random().public().clone();
     let report_data = rcar::report_data("nonce", &key);
-    let quote = SimulatedEvidence::quote(1, &[measurement; 32], report_data, &root);
-    let evidence = Evidence::parse("sample", &serde_json::to_value(quote).unwrap()).unwrap();
-    let policy = Policy::insecure_trusting_simulated(root.address());
-    verify(&evidence, "nonce", key, &policy).unwrap()
+    let quote = root.evidence(Imitated::Sgx, &[measurement; 32], report_data);
+    let evidence = Evidence::parse("sgx", &serde_json::to_value(quote).unwrap()).unwrap();
+    verifier.verify(&evidence, &Collateral::Nothing, "nonce", key, NOW).unwrap()
 }
 
 pub(crate) fn plaintext(bytes: &[u8]) -> Plaintext {

@@ -2,23 +2,22 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, header},
 };
-use sesame_attestation::{AttestedSession, Evidence, WorkerProof, verify};
+use sesame_attestation::{AttestedSession, Collateral, Evidence, Needs, WorkerProof};
 use sesame_protocol::{
     jwk::Jwk,
     rcar::{Attestation, TokenResponse},
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
 
-use super::{json, session_token, set_cookie};
+use super::{body, session_token, set_cookie};
 use crate::{
     clock,
     path::Path,
     problem::{ApiError, Code, KbsError},
-    service::{Service, Shared, blocking, header as one_header},
+    service::{Service, Shared, header as one_header},
 };
 
 type Answer = ([(HeaderName, HeaderValue); 1], Json<TokenResponse>);
@@ -26,66 +25,97 @@ type Answer = ([(HeaderName, HeaderValue); 1], Json<TokenResponse>);
 /// The worker's voucher comes in a header.
 pub(crate) async fn attest(
     State(service): State<Shared>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Answer, KbsError> {
-    let voucher = one_header(&headers, VOUCHER_HEADER)?.ok_or_else(|| {
+    let voucher = one_header(request.headers(), VOUCHER_HEADER)?.ok_or_else(|| {
         let detail = format!("Put the worker's voucher into {VOUCHER_HEADER}, or into the path.");
         ApiError::new(Code::VoucherMissing, detail)
     })?;
-    respond(service, voucher, &headers, body).await
+    respond(service, parse_voucher(voucher)?, request).await
 }
 
 /// The worker's voucher is a folder of the path, for agents that cannot add a header.
 pub(crate) async fn attest_in_path(
     State(service): State<Shared>,
     Path(voucher): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Answer, KbsError> {
-    respond(service, &voucher, &headers, body).await
+    respond(service, parse_voucher(&voucher)?, request).await
 }
 
+fn parse_voucher(text: &str) -> Result<SignedVoucher, ApiError> {
+    let unread =
+        |error| ApiError::refused(Code::VoucherRefused, "The voucher cannot be read.", &error);
+    SignedVoucher::parse(text).map_err(unread)
+}
+
+/// What is cheap comes first: the challenge's signature before the body is read, the body's shape before anything in it is
+/// verified, and what costs most in the pool, which refuses when too many wait.
 async fn respond(
     service: Shared,
-    voucher: &str,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    voucher: SignedVoucher,
+    request: Request,
 ) -> Result<Answer, KbsError> {
-    // What is cheap comes first: the challenge's signature before the evidence's.
-    let (nonce, tee) = service.token.open_challenge(session_token(headers)?, clock::now())?;
-    let voucher = SignedVoucher::parse(voucher).map_err(|error| {
-        ApiError::new(Code::VoucherRefused, format!("The voucher cannot be read: {error}."))
-    })?;
-    let attestation: Attestation = json(body)?;
-    let token = blocking(move || session(&service, nonce, &tee, &voucher, &attestation)).await?;
-    Ok(([(header::SET_COOKIE, set_cookie(&token)?)], Json(TokenResponse { token })))
+    let token = session_token(request.headers())?;
+    let (nonce, tee) = service.token.open_challenge(token, clock::now())?;
+    let claim = Claim::read(&service, nonce, &tee, &voucher, &body::read(request).await?)?;
+    let collateral = collateral(&service, &claim.evidence).await?;
+    let (life, verifying) = (service.token.life(), service.clone());
+    let token = service.pool.run(move || claim.verify(&verifying, &collateral)).await?;
+    Ok(([(header::SET_COOKIE, set_cookie(&token, life)?)], Json(TokenResponse { token })))
 }
 
-fn session(
-    service: &Service,
+/// What the verifier has to have at hand. While it is kept, nobody is asked.
+async fn collateral(service: &Service, evidence: &Evidence) -> Result<Collateral, ApiError> {
+    match service.verifier.needs(evidence)? {
+        Needs::Nothing => Ok(Collateral::Nothing),
+        Needs::Collateral(platform) => {
+            Ok(service.shelf.get(platform, clock::now()).await?.collateral)
+        }
+    }
+}
+
+/// An attestation of which everything cheap was checked: what is left is the evidence itself.
+struct Claim {
     nonce: String,
-    tee: &str,
-    voucher: &SignedVoucher,
-    attestation: &Attestation,
-) -> Result<String, ApiError> {
-    if attestation.runtime_data.nonce != nonce {
-        return Err(ApiError::new(Code::WrongNonce, "The nonce is not that of the challenge."));
+    key: Jwk,
+    worker: WorkerProof,
+    evidence: Evidence,
+}
+
+impl Claim {
+    fn read(
+        service: &Service,
+        nonce: String,
+        tee: &str,
+        voucher: &SignedVoucher,
+        attestation: &Attestation,
+    ) -> Result<Self, ApiError> {
+        if attestation.runtime_data.nonce != nonce {
+            return Err(ApiError::new(Code::WrongNonce, "The nonce is not that of the challenge."));
+        }
+        if !attestation.tee_evidence.additional_evidence.is_empty() {
+            let detail = "Evidence of a second device cannot be verified by this service.";
+            return Err(ApiError::new(Code::AttestationRefused, detail));
+        }
+        let key = Jwk::try_from(&attestation.runtime_data.tee_pubkey)
+            .map_err(|error| ApiError::new(Code::UnsupportedKey, format!("The key: {error}.")))?;
+        let (domain, sms) = (&service.domain, service.address());
+        let worker = WorkerProof::verify(voucher, domain, sms, key.thumbprint(), clock::now())?;
+        let evidence = Evidence::parse(tee, &attestation.tee_evidence.primary_evidence)?;
+        Ok(Self { nonce, key, worker, evidence })
     }
-    if !attestation.tee_evidence.additional_evidence.is_empty() {
-        let detail = "Evidence of a second device cannot be verified by this service.";
-        return Err(ApiError::new(Code::AttestationRefused, detail));
+
+    /// Verifies, and gives the session's token.
+    fn verify(self, service: &Service, collateral: &Collateral) -> Result<String, ApiError> {
+        let Self { nonce, key, worker, evidence } = self;
+        let now = clock::now();
+        let enclave = service.verifier.verify(&evidence, collateral, &nonce, key, now)?;
+        tracing::info!(
+            enclave.id = %enclave.id(), task.id = %worker.task(), worker = %worker.worker(),
+            platform = %enclave.platform(),
+            "attested {} for task {}", enclave.id(), worker.task()
+        );
+        Ok(service.token.session(&AttestedSession { enclave, worker, nonce }, now))
     }
-    let key = Jwk::try_from(&attestation.runtime_data.tee_pubkey)
-        .map_err(|error| ApiError::new(Code::UnsupportedKey, format!("The key: {error}.")))?;
-    let now = clock::now();
-    let (domain, sms) = (&service.domain, service.address());
-    let worker = WorkerProof::verify(voucher, domain, sms, key.thumbprint(), now)?;
-    let evidence = Evidence::parse(tee, &attestation.tee_evidence.primary_evidence)?;
-    let enclave = verify(&evidence, &nonce, key, &service.policy)?;
-    tracing::info!(
-        enclave.id = %enclave.id(), task.id = %worker.task(), worker = %worker.worker(),
-        "attested {} for task {}", enclave.id(), worker.task()
-    );
-    Ok(service.token.session(&AttestedSession { enclave, worker, nonce }, now))
 }

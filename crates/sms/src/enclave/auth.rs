@@ -2,13 +2,12 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::{self, State},
     http::{HeaderName, HeaderValue, header},
 };
-use sesame_protocol::rcar::{Challenge, Request, VERSION};
+use sesame_protocol::rcar::{Challenge, Request, VERSION, agree_on_hash, challenge, fresh_nonce};
 
-use super::{json, set_cookie};
+use super::{body, set_cookie};
 use crate::{
     clock,
     problem::{ApiError, Code, KbsError},
@@ -17,17 +16,18 @@ use crate::{
 
 pub(crate) async fn auth(
     State(service): State<Shared>,
-    body: Result<Bytes, BytesRejection>,
+    request: extract::Request,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<Challenge>), KbsError> {
-    let request: Request = json(body)?;
+    let request: Request = body::read(request).await?;
     if request.version != VERSION {
         let detail = format!("This service speaks version {VERSION} of the protocol.");
         return Err(ApiError::new(Code::UnsupportedVersion, detail).into());
     }
-    let nonce = sesame_protocol::rcar::fresh_nonce();
-    let challenge = service.token.challenge(&nonce, &tee_name(&request)?, clock::now());
-    let extra_params = serde_json::json!({ "selected-hash-algorithm": "sha384" });
-    Ok(([(header::SET_COOKIE, set_cookie(&challenge)?)], Json(Challenge { nonce, extra_params })))
+    let hash = agree_on_hash(&request.extra_params)?;
+    let nonce = fresh_nonce();
+    let token = service.token.challenge(&nonce, &tee_name(&request)?, clock::now());
+    let cookie = set_cookie(&token, service.token.life())?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(challenge(nonce, hash))))
 }
 
 /// The TEE's name as the protocol writes it.

@@ -50,15 +50,22 @@ async fn respond(
     headers: &HeaderMap,
 ) -> Result<Json<Response>, KbsError> {
     let token = session_token(headers)?;
-    let session = service.token.open_session(token, &service.policy, clock::now())?;
+    let open = || service.token.open_session(token, service.verifier.policy(), clock::now());
+    // Strangers wait for no turn, and waiting for one takes no session past its end.
+    let session = open()?;
     let no_such = |_| ApiError::new(Code::NotFound, format!("There is no {task}/{kind}/{tag}."));
     let task = task.parse::<TaskId>().map_err(no_such)?;
     let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such)?;
     let least = min_block(headers)?;
     let turns = if resource == Resource::Bundle { BUNDLE_TURNS } else { 1 };
     let waiting = service.clone();
-    let _turn =
-        waiting.turns.acquire_many(turns).await.map_err(|error| ApiError::internal(&error))?;
+    let (_turn, session) = match waiting.turns.try_acquire_many(turns) {
+        Ok(turn) => (turn, session),
+        Err(_) => {
+            let turn = waiting.turns.acquire_many(turns).await;
+            (turn.map_err(|error| ApiError::internal(&error))?, open()?)
+        }
+    };
     Ok(Json(blocking(move || release(&service, &session, task, resource, least)).await?))
 }
 
@@ -95,6 +102,7 @@ pub(super) fn decide(
         &session.worker,
         &session.enclave,
     );
+    service.metrics.decided(decision.is_ok());
     if facts.head.task.is_some() {
         let (enclave, now) = (session.enclave.id(), asked.now);
         let decided = Decision { task, enclave, label, now, result: &decision };

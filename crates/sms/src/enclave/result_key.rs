@@ -4,15 +4,13 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::HeaderMap,
+    extract::{Request, State},
 };
 use sesame_attestation::AttestedSession;
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::results::{ResultKeyCertificate, ResultKeyRequest};
 
-use super::{json, resource::decide, session_token};
+use super::{body, resource::decide, session_token};
 use crate::{
     clock,
     problem::{ApiError, Code, KbsError},
@@ -21,12 +19,11 @@ use crate::{
 
 pub(crate) async fn result_key(
     State(service): State<Shared>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Json<ResultKeyCertificate>, KbsError> {
-    let token = session_token(&headers)?;
-    let session = service.token.open_session(token, &service.policy, clock::now())?;
-    let request: ResultKeyRequest = json(body)?;
+    let token = session_token(request.headers())?;
+    let session = service.token.open_session(token, service.verifier.policy(), clock::now())?;
+    let request: ResultKeyRequest = body::read(request).await?;
     Ok(Json(blocking(move || certify(&service, &session, &request)).await?))
 }
 

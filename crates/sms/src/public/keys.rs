@@ -1,10 +1,15 @@
-//! `GET /v1/keys`: the keys that the SMS identity certifies.
+//! `GET /v1/keys`: the keys that the SMS identity certifies; and the one that signs tokens, as a JSON Web Key Set.
 
 use axum::{Json, extract::State};
-use sesame_protocol::keys::KeysDocument;
+use sesame_protocol::{jwk::JwkSet, keys::KeysDocument};
 
 use crate::service::Shared;
 
 pub(crate) async fn keys(State(service): State<Shared>) -> Json<KeysDocument> {
     Json(service.keys.clone())
+}
+
+/// What others verify attestation tokens with.
+pub(crate) async fn jwks(State(service): State<Shared>) -> Json<JwkSet> {
+    Json(JwkSet::of(service.token.public()))
 }

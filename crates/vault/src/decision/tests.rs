@@ -180,6 +180,57 @@ fn the_app_must_be_known_and_whitelist_the_enclave_in_this_epoch() {
     check_all(change, &[Denial::AuthorizationVoid { asset: asset(1) }]);
 }
 
+fn none_of(byte: u8, max_tasks: u64, serial: u64) -> Denial {
+    Denial::MaxTasks { asset: asset(byte), max_tasks, serial, bought_serial: 1 }
+}
+
+/// An authorization given anew for so many tasks: the task at hand was bought under serial 1.
+fn renew(standing: &mut Standing, max_tasks: u64, serial: u64) {
+    let word = standing.authorization.as_mut().unwrap();
+    (word.serial, word.terms.max_tasks) = (serial, max_tasks);
+}
+
+#[test]
+fn a_task_of_another_serial_is_none_that_a_limit_counts() {
+    for (max_tasks, serial) in [(1, 2), (1, 0), (u64::MAX, 2), (u64::MAX, u64::MAX)] {
+        let change = |facts: &mut Facts| renew(&mut facts.app, max_tasks, serial);
+        check_all(change, &[none_of(1, max_tasks, serial)]);
+        check_data(|data| renew(data, max_tasks, serial), &[none_of(2, max_tasks, serial)]);
+    }
+    let both = World::new(Resource::Bundle).both(|facts| {
+        renew(&mut facts.app, 1, 2);
+        renew(&mut facts.data[1].1, 5, 9);
+    });
+    check_world(&both, &[none_of(1, 1, 2), none_of(3, 5, 9)]);
+}
+
+#[test]
+fn a_limit_that_counted_this_task_and_no_limit_at_all_release() {
+    for (max_tasks, serial) in [(1, 1), (u64::MAX, 1), (0, 2), (0, 0), (0, u64::MAX)] {
+        let world = World::new(Resource::Bundle).both(|facts| {
+            let standings = facts.data.iter_mut().map(|(_, data)| data);
+            standings.chain([&mut facts.app]).for_each(|one| renew(one, max_tasks, serial));
+        });
+        assert_eq!(released_by(&world), ALL_RESOURCES, "{max_tasks} tasks under {serial}");
+    }
+}
+
+/// What was bought of one asset says nothing of another: each has serials of its own.
+#[test]
+fn the_serial_bought_is_that_of_the_asset_in_question() {
+    let mut world = World::new(Resource::Bundle).both(|facts| {
+        renew(&mut facts.app, 1, 2);
+        renew(&mut facts.data[0].1, 1, 3);
+        let task = task_of(facts);
+        (task.app.serial, task.data[0].serial) = (2, 3);
+    });
+    assert_eq!(released_by(&world), ALL_RESOURCES);
+    task_of(&mut world.head).data.swap(0, 1);
+    let bought_serial = 1;
+    let swapped = Denial::MaxTasks { asset: asset(2), max_tasks: 1, serial: 3, bought_serial };
+    assert!(denials(&world).contains(&swapped), "{:?}", denials(&world));
+}
+
 fn unknown_app() -> [Denial; 1] {
     [Denial::AssetUnknown { asset: asset(1) }]
 }
@@ -573,7 +624,7 @@ fn a_key_of_other_content_than_was_bought_is_as_good_as_none() {
 }
 
 /// Ways to spoil the facts of a bundle, each a reason to deny it.
-const SPOILT: [fn(&mut Facts); 14] = [
+const SPOILT: [fn(&mut Facts); 16] = [
     |facts| facts.task = None,
     |facts| facts.app.asset = None,
     |facts| facts.app.authorization = None,
@@ -587,6 +638,10 @@ const SPOILT: [fn(&mut Facts); 14] = [
     |facts| spoil_standing(&mut facts.app, |word| word.epoch = EPOCH - 1),
     |facts| spoil_standing(&mut facts.app, |word| word.terms.requester = who(9)),
     |facts| spoil_standing(&mut facts.data[0].1, |word| word.terms.not_before = NOW + 1),
+    |facts| spoil_standing(&mut facts.data[0].1, |word| word.terms.price = U256::ONE),
+    |facts| {
+        spoil_standing(&mut facts.data[1].1, |word| (word.serial, word.terms.max_tasks) = (2, 1));
+    },
     |facts| facts.data[1].1.asset = None,
 ];
 
@@ -666,9 +721,11 @@ fn these_are_all_the_denials() {
         "authorization_expired",
         "authorization_void",
         "grant_revoked",
+        "max_tasks",
         "not_whitelisted",
         "not_yet_confirmed",
         "not_yet_valid",
+        "price_not_paid",
         "secret_missing",
         "secret_not_granted",
         "task_ended",

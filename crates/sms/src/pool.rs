@@ -1,0 +1,87 @@
+//! Where evidence is verified: so many at a time, off the async threads, and so many waiting.
+//!
+//! Whoever asks to be verified is a stranger, and verification is the dearest thing that a stranger can ask for. Beyond the limits
+//! the answer is `busy` at once, and nothing is spent.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    problem::{ApiError, Code},
+    service::blocking,
+};
+
+/// A bounded pool. It owns no threads: it bounds how many of the runtime's blocking threads it uses.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// One permit for each that is verified or waits.
+    places: Arc<Semaphore>,
+    /// One permit for each that is verified.
+    running: Arc<Semaphore>,
+}
+
+impl Pool {
+    pub(crate) fn new(running: usize, waiting: usize) -> Self {
+        let places = Arc::new(Semaphore::new(running.saturating_add(waiting)));
+        Self { places, running: Arc::new(Semaphore::new(running)) }
+    }
+
+    /// Runs the work when it is its turn. Both permits go with the work: a caller who leaves early makes no room that is not
+    /// there.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| busy())?;
+        let turn = self.running.clone().acquire_owned().await;
+        let turn = turn.map_err(|error| ApiError::internal(&error))?;
+        blocking(move || {
+            let _held = (place, turn);
+            work()
+        })
+        .await
+    }
+}
+
+fn busy() -> ApiError {
+    ApiError::new(Code::Busy, "Too many enclaves are being verified: attest again in a moment.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    /// The work that a caller walked away from still counts, until it ends.
+    #[tokio::test]
+    async fn beyond_its_places_the_pool_is_busy_until_one_ends() {
+        let (tasks, pool) = (TaskTracker::new(), Arc::new(Pool::new(1, 1)));
+        let (end, ended) = mpsc::channel::<()>();
+        let work = move || ended.recv().map_err(|error| ApiError::internal(&error));
+        let first = tasks.spawn({
+            let pool = pool.clone();
+            async move { pool.run(work).await }
+        });
+        while pool.running.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let second = tasks.spawn({
+            let pool = pool.clone();
+            async move { pool.run(|| Ok(2)).await }
+        });
+        while pool.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        let refused = pool.run(|| Ok(3)).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("Busy"), "{refused:?}");
+
+        end.send(()).unwrap();
+        assert_eq!(second.await.unwrap().unwrap(), 2);
+        assert_eq!(pool.run(|| Ok(4)).await.unwrap(), 4);
+    }
+}
