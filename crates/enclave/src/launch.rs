@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use alloy_primitives::Address;
 use sesame_domain::TaskId;
+use sesame_protocol::rcar::Tee;
 use url::Url;
 
 use crate::args::{Args, ArgsError};
@@ -14,6 +15,8 @@ const FROM_HOST: [&str; 4] = ["task", "sms-url", "deadline", "work-dir"];
 /// What a launcher is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
+    /// Whose quotes the quoting process gives.
+    pub tee: Tee,
     /// The SMS to trust. Measured.
     pub sms_identity: Address,
     /// The app's measured copy.
@@ -35,11 +38,14 @@ impl Launch {
     /// When one is missing, malformed, unknown, or given twice.
     pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, ArgsError> {
         let mut args = Args::parse(&[&MEASURED[..], &FROM_HOST[..]].concat(), args)?;
-        if args.take::<String>("tee")? != "simulated" {
-            return Err(ArgsError::Malformed("tee"));
-        }
+        let tee = match args.take::<String>("tee")?.as_str() {
+            "simulated-sgx" => Tee::Sgx,
+            "simulated-tdx" => Tee::Tdx,
+            _ => return Err(ArgsError::Malformed("tee")),
+        };
         let app: u32 = args.take("app-fd")?;
         Ok(Self {
+            tee,
             sms_identity: args.take("sms-identity")?,
             app: format!("/proc/self/fd/{app}").into(),
             task: args.take("task")?,
@@ -57,7 +63,7 @@ mod tests {
     fn args() -> Vec<String> {
         let sms = format!("0x{}", "ab".repeat(20));
         let task = format!("0x{}", "07".repeat(32));
-        ["--tee", "simulated", "--sms-identity", &sms, "--app-fd", "4", "--task", &task]
+        ["--tee", "simulated-sgx", "--sms-identity", &sms, "--app-fd", "4", "--task", &task]
             .into_iter()
             .chain(["--sms-url", "http://127.0.0.1:1/", "--deadline", "9", "--work-dir", "/w"])
             .map(ToOwned::to_owned)
@@ -67,6 +73,7 @@ mod tests {
     #[test]
     fn all_of_them_are_needed() {
         let launch = Launch::parse(args()).unwrap();
+        assert_eq!(launch.tee, Tee::Sgx);
         assert_eq!(launch.sms_identity, Address::repeat_byte(0xab));
         assert_eq!(launch.app, PathBuf::from("/proc/self/fd/4"));
         for pair in (0..args().len()).step_by(2) {
@@ -86,9 +93,16 @@ mod tests {
 
     #[test]
     fn malformed_values_are_refused() {
-        for (place, bad) in
-            [(1, "sgx"), (3, "0xab"), (5, "-1"), (5, "4/../5"), (7, "7"), (9, "x"), (11, "soon")]
-        {
+        for (place, bad) in [
+            (1, "sgx"),
+            (1, "simulated"),
+            (3, "0xab"),
+            (5, "-1"),
+            (5, "4/../5"),
+            (7, "7"),
+            (9, "x"),
+            (11, "soon"),
+        ] {
             let mut args = args();
             args[place] = bad.to_owned();
             assert!(matches!(Launch::parse(args), Err(ArgsError::Malformed(_))), "{bad}");

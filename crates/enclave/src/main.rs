@@ -10,7 +10,7 @@ use sesame_enclave::{
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
-sesame-enclave run --tee simulated --sms-identity ADDRESS --app-fd N
+sesame-enclave run --tee simulated-sgx|simulated-tdx --sms-identity ADDRESS --app-fd N
                    --task ID --sms-url URL --deadline SECONDS --work-dir DIR
     The first line is given by the quoting process and measured; the second comes from the host.";
 

@@ -13,7 +13,6 @@ use sesame_protocol::{
     bundle::Bundle,
     denial::DenialBody,
     jwe::EnclaveKey,
-    rcar::Tee,
     results::TaskDomain,
     signature::{Signature65, Signer},
 };
@@ -144,7 +143,7 @@ pub async fn release<W: Write>(
 ) -> Result<Released, ReleaseError> {
     let end = Instant::now() + patience.min(LONGEST_PATIENCE);
     let key = EnclaveKey::random();
-    let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, Tee::Sample)?;
+    let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, launch.tee)?;
     loop {
         let error = match attempt(&guest, launch.task, end, channel).await {
             Ok(released) => return Ok(released),

@@ -9,12 +9,15 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, hex};
 use serde_json::{Value, json};
-use sesame_attestation::simulated::{QuoteError, enclave_id_of, measure, verify_quote};
-use sesame_domain::{TeeKind, enclave_id};
-use sesame_enclave::simulated::{public_file, read_public};
-use sesame_protocol::evidence::SimulatedEvidence;
+use sesame_attestation::{
+    AttestationError, Collateral, Evidence, Policy, Verifier,
+    simulated::{Imitated, Published, Root, enclave_id_of, measure},
+};
+use sesame_domain::EnclaveId;
+use sesame_enclave::simulated::public_folder;
+use sesame_protocol::{evidence::QuoteEvidence, jwe::EnclaveKey, jwk::Jwk, rcar};
 use tempfile::TempDir;
 
 /// Asks for a quote, tells the host what came back, then says what it sees and echoes one line of the host's.
@@ -29,10 +32,12 @@ read -r line
 echo "heard: $line"
 "#;
 
-const REPORT: [u8; 64] = [0x5a; 64];
+const NONCE: &str = "bm9uY2U";
 const SMS: Address = Address::repeat_byte(0xab);
 
 struct Tee {
+    imitated: Imitated,
+    key: Jwk,
     folder: TempDir,
     child: Child,
     input: Option<ChildStdin>,
@@ -41,6 +46,14 @@ struct Tee {
 
 impl Tee {
     fn start(launcher: &str, app: &str, sms: Address) -> Self {
+        Self::start_as(Imitated::Sgx, launcher, app, sms)
+    }
+
+    /// The launcher asks for the quote of a fresh key.
+    fn start_as(imitated: Imitated, launcher: &str, app: &str, sms: Address) -> Self {
+        let key = EnclaveKey::random().public().clone();
+        let report = hex::encode(rcar::report_data(NONCE, &key));
+        let launcher = &launcher.replace("REPORT", &report);
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| -> PathBuf {
             let path = folder.path().join(name);
@@ -48,7 +61,7 @@ impl Tee {
             path
         };
         let mut child = Command::new(env!("CARGO_BIN_EXE_sesame-simulated-tee"))
-            .arg("--root-key")
+            .args(["--tee", &imitated.to_string(), "--root-key"])
             .arg(folder.path().join("root"))
             .arg("--launcher")
             .arg(file("launcher", launcher))
@@ -62,7 +75,12 @@ impl Tee {
             .unwrap();
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { folder, child, input, output }
+        Self { imitated, key, folder, child, input, output }
+    }
+
+    /// The measurement of the launcher that runs.
+    fn measured(&self, app: &str) -> [u8; 32] {
+        measure(&fs::read(self.folder.path().join("launcher")).unwrap(), app.as_bytes(), SMS)
     }
 
     fn line(&mut self) -> String {
@@ -75,8 +93,27 @@ impl Tee {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    fn root(&self) -> Address {
-        read_public(&public_file(&self.folder.path().join("root"))).unwrap()
+    fn root(&self) -> Published {
+        Published::read(&public_folder(&self.folder.path().join("root"))).unwrap()
+    }
+
+    /// What the evidence in a line of the launcher's proves under its own root.
+    fn proven(&self, line: &str) -> EnclaveId {
+        self.verify(line, self.root(), NONCE).unwrap()
+    }
+
+    fn verify(
+        &self,
+        line: &str,
+        root: Published,
+        nonce: &str,
+    ) -> Result<EnclaveId, AttestationError> {
+        let document: Value = serde_json::from_str(line).unwrap();
+        let evidence = Evidence::parse(&self.imitated.to_string(), &document["evidence"])?;
+        let verifier = Verifier::new(Policy::insecure_trusting_simulated(root));
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let key = self.key.clone();
+        Ok(verifier.verify(&evidence, &Collateral::Nothing, nonce, key, now)?.id())
     }
 
     fn end(mut self) -> (Vec<String>, Option<i32>) {
@@ -84,15 +121,6 @@ impl Tee {
         let rest = self.output.by_ref().lines().map(Result::unwrap).collect();
         (rest, self.child.wait().unwrap().code())
     }
-}
-
-fn launcher() -> String {
-    LAUNCHER.replace("REPORT", &"5a".repeat(64))
-}
-
-fn evidence(line: &str) -> SimulatedEvidence {
-    let document: Value = serde_json::from_str(line).unwrap();
-    serde_json::from_value(document["evidence"].clone()).unwrap()
 }
 
 fn voucher() -> Value {
@@ -107,32 +135,39 @@ fn voucher() -> Value {
 
 #[test]
 fn the_child_is_quoted_with_what_runs() {
-    let mut tee = Tee::start(&launcher(), "the app", SMS);
-    let quote = evidence(&tee.line());
-    let measurement = measure(launcher().as_bytes(), b"the app", SMS);
-    let inner = verify_quote(&quote, tee.root(), &REPORT).unwrap();
-    assert_eq!(enclave_id(TeeKind::Simulated, &inner), enclave_id_of(&measurement));
-    assert_eq!(verify_quote(&quote, tee.root(), &[0; 64]), Err(QuoteError::WrongReportData));
-    assert!(matches!(verify_quote(&quote, SMS, &REPORT), Err(QuoteError::WrongRoot { .. })));
+    for imitated in [Imitated::Sgx, Imitated::Tdx] {
+        let mut tee = Tee::start_as(imitated, LAUNCHER, "the app", SMS);
+        let line = tee.line();
+        assert_eq!(tee.proven(&line), enclave_id_of(imitated, &tee.measured("the app")));
+        let refused = tee.verify(&line, tee.root(), "other").unwrap_err();
+        assert!(matches!(refused, AttestationError::WrongReportData), "{refused}");
+        let other = Root::make(1).published().clone();
+        let refused = tee.verify(&line, other, NONCE).unwrap_err();
+        assert!(!matches!(refused, AttestationError::WrongReportData), "{refused}");
+    }
 }
 
 #[test]
 fn one_byte_more_is_another_enclave() {
+    // The report data is part of this launcher, so it has to be the same each time: the quote is read, not verified.
+    let launcher = &LAUNCHER.replace("REPORT", &"5a".repeat(64));
     let quoted = |launcher: &str, app: &str, sms: Address| {
         let mut tee = Tee::start(launcher, app, sms);
-        let quote = evidence(&tee.line());
-        verify_quote(&quote, tee.root(), &REPORT).unwrap()
+        let document: Value = serde_json::from_str(&tee.line()).unwrap();
+        let evidence: QuoteEvidence = serde_json::from_value(document["evidence"].clone()).unwrap();
+        evidence.bytes().unwrap()[48 + 64..48 + 96].to_vec()
     };
-    let base = quoted(&launcher(), "the app", SMS);
-    assert_eq!(quoted(&launcher(), "the app", SMS), base);
-    assert_ne!(quoted(&launcher(), "the apq", SMS), base);
-    assert_ne!(quoted(&(launcher() + "\n"), "the app", SMS), base);
-    assert_ne!(quoted(&launcher(), "the app", Address::repeat_byte(0xac)), base);
+    let base = quoted(launcher, "the app", SMS);
+    assert_eq!(base, measure(launcher.as_bytes(), b"the app", SMS));
+    assert_eq!(quoted(launcher, "the app", SMS), base);
+    assert_ne!(quoted(launcher, "the apq", SMS), base);
+    assert_ne!(quoted(&format!("{launcher}\n"), "the app", SMS), base);
+    assert_ne!(quoted(launcher, "the app", Address::repeat_byte(0xac)), base);
 }
 
 #[test]
 fn the_child_sees_the_measured_things_and_nothing_of_the_hosts() {
-    let mut tee = Tee::start(&launcher(), "the app\n", SMS);
+    let mut tee = Tee::start(LAUNCHER, "the app\n", SMS);
     tee.line();
     tee.say(&voucher().to_string());
     let (lines, code) = tee.end();
@@ -140,7 +175,7 @@ fn the_child_sees_the_measured_things_and_nothing_of_the_hosts() {
     let text = lines.join("\n");
     assert!(!text.contains("hunter2") && !text.contains("HOME="), "{text}");
     assert!(text.contains("\nthe app\n"), "the app's copy is at hand: {text}");
-    let args = format!("args: run --tee simulated --sms-identity {SMS} --app-fd ");
+    let args = format!("args: run --tee simulated-sgx --sms-identity {SMS} --app-fd ");
     assert!(text.contains(&args) && text.contains(" --task 7\n"), "{text}");
     let heard = lines.last().unwrap().strip_prefix("heard: ").unwrap();
     assert_eq!(serde_json::from_str::<Value>(heard).unwrap(), voucher());
@@ -148,7 +183,7 @@ fn the_child_sees_the_measured_things_and_nothing_of_the_hosts() {
 
 #[test]
 fn a_host_can_neither_give_evidence_nor_ask_for_quotes() {
-    let mut tee = Tee::start(&launcher(), "app", SMS);
+    let mut tee = Tee::start(LAUNCHER, "app", SMS);
     tee.line();
     let zero = "00".repeat(64);
     for line in [
@@ -169,16 +204,16 @@ fn a_host_can_neither_give_evidence_nor_ask_for_quotes() {
 
 #[test]
 fn a_launcher_changed_while_it_runs_is_not_what_runs() {
-    let slow = launcher().replacen("#!/bin/sh\n", "#!/bin/sh\nread -r go\n", 1);
+    let slow = LAUNCHER.replacen("#!/bin/sh\n", "#!/bin/sh\nread -r go\n", 1);
     let mut tee = Tee::start(&slow, "app", SMS);
     // Written over in place: what runs and what is quoted is the copy.
-    wait_for(&public_file(&tee.folder.path().join("root")));
+    let measured = tee.measured("app");
+    wait_for(&public_folder(&tee.folder.path().join("root")));
     std::thread::sleep(std::time::Duration::from_millis(200));
     fs::write(tee.folder.path().join("launcher"), "#!/bin/sh\necho changed\n").unwrap();
     tee.say(&voucher().to_string());
-    let quote = evidence(&tee.line());
-    let inner = verify_quote(&quote, tee.root(), &REPORT).unwrap();
-    assert_eq!(inner[1..], measure(slow.as_bytes(), b"app", SMS));
+    let line = tee.line();
+    assert_eq!(tee.proven(&line), enclave_id_of(Imitated::Sgx, &measured));
 }
 
 #[test]
@@ -197,11 +232,24 @@ fn the_childs_code_is_passed_on_and_refusals_have_words() {
     let sms = SMS.to_string();
     assert!(run(&["init", "--root-key", key]).0);
     for (args, word) in [
-        (&[][..], "--root-key is missing"),
+        (&[][..], "--tee is missing"),
+        (&["--tee", "snp"], "wrong form"),
+        (&["--tee", "sgx"], "--root-key is missing"),
         (&["--root-key", key, "--root-key", key], "given twice"),
-        (&["--sms-identity", "0xab"], "--root-key is missing"),
+        (&["--tee", "tdx", "--sms-identity", "0xab"], "--root-key is missing"),
         (
-            &["--root-key", key, "--launcher", "/nowhere", "--app", "/x", "--sms-identity", &sms],
+            &[
+                "--tee",
+                "sgx",
+                "--root-key",
+                key,
+                "--launcher",
+                "/nowhere",
+                "--app",
+                "/x",
+                "--sms-identity",
+                &sms,
+            ],
             "/nowhere",
         ),
     ] {

@@ -49,6 +49,7 @@ fn start(launch: &Launch<'_>) -> Result<Child, TaskError> {
     let Config { tee, sms_identity, sms_url, .. } = launch.config;
     let log = launch.folder.new_file("launcher.log").map_err(TaskError::Folder)?;
     Command::new(&tee.quoter)
+        .args(["--tee", "sgx"])
         .arg("--root-key")
         .arg(&tee.root_key)
         .arg("--launcher")

@@ -12,7 +12,7 @@ use crate::TaskError;
 pub struct Tee {
     /// The binary of the quoting process, `sesame-simulated-tee`.
     pub quoter: PathBuf,
-    /// The file with the root's key; the quoting process makes it if there is none.
+    /// The file of the simulated root; the quoting process makes it if there is none.
     pub root_key: PathBuf,
     /// The launcher, `sesame-enclave`; it is measured.
     pub launcher: PathBuf,
@@ -25,10 +25,10 @@ impl Tee {
     /// When the launcher cannot be read, or this build knows no TEE.
     #[cfg(feature = "simulated")]
     pub(crate) fn enclave_id(&self, app: &[u8], sms: Address) -> Result<EnclaveId, TaskError> {
-        use sesame_attestation::simulated::{enclave_id_of, measure};
+        use sesame_attestation::simulated::{Imitated, enclave_id_of, measure};
 
         let launcher = std::fs::read(&self.launcher).map_err(TaskError::Tee)?;
-        Ok(enclave_id_of(&measure(&launcher, app, sms)))
+        Ok(enclave_id_of(Imitated::Sgx, &measure(&launcher, app, sms)))
     }
 
     /// The id of the enclave that would run `app` here.

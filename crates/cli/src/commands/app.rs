@@ -91,7 +91,7 @@ fn measure(args: &MeasureArgs, context: &Context) -> anyhow::Result<()> {
     let (launcher, app) = (read(&args.launcher)?, read(&args.app)?);
     let measurement = simulated::measure(&launcher, &app, context.sms_identity()?);
     context.output.show(&Answer::Fields(vec![
-        ("enclave", json!(simulated::enclave_id_of(&measurement).0)),
+        ("enclave", json!(simulated::enclave_id_of(simulated::Imitated::Sgx, &measurement).0)),
         ("measurement", json!(B256::from(measurement))),
     ]));
     Ok(())

@@ -64,7 +64,7 @@ pub(crate) struct AllowArgs {
     /// The one SMS identity that may release it; any by default.
     #[arg(long, value_name = "ADDRESS")]
     sms: Option<Address>,
-    /// How many tasks may use this; no limit by default.
+    /// How many tasks may use this; no limit by default. With a limit, tasks that were bought before get nothing any more.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_tasks: Option<u64>,
     /// What each task pays you, in the smallest unit of the currency; of the native coin also as 0.01ether or 5gwei.

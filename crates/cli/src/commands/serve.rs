@@ -1,11 +1,20 @@
 //! `sesame serve`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
-use sesame_sms::{Config, Confirmation, DEFAULT_FREE_RESERVE, Policy};
+use sesame_sms::{
+    Admission, Client, CollateralSource, Config, Confirmation, DEFAULT_FREE_RESERVE,
+    DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE,
+};
 use tokio::net::TcpListener;
+use url::Url;
 
 use super::stopped;
 use crate::context::Context;
@@ -35,6 +44,19 @@ pub(crate) struct ServeArgs {
     /// After how many confirmed blocks the index is proven again by the chain's own journals.
     #[arg(long, value_name = "BLOCKS", default_value_t = 64)]
     prove_every: u64,
+    /// How many blocks below the confirmed one can still be asked about (`explain --block`): a number, or `all`.
+    #[arg(long, value_name = "BLOCKS|all", default_value = "all")]
+    keep_history: History,
+    /// WebSocket of a node that announces new heads, so that a revocation is seen at once and not at the next poll. Only a hint:
+    /// what counts is still asked at --rpc-url. May be given several times.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SESAME_HEADS_URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    heads_url: Vec<String>,
     /// How often the node is asked for a new head, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     poll_ms: u64,
@@ -48,11 +70,64 @@ pub(crate) struct ServeArgs {
     /// the mirror and the receipts go on.
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_FREE_RESERVE >> 20)]
     free_reserve_mb: u64,
-    /// INSECURE: believe the simulated TEE under this root: its address, or the file that holds it (root.key.pub).
-    /// Whoever has the root's key is any enclave it likes, and gets every secret.
+    /// How long one request may take, its body included, in seconds.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = DEFAULT_REQUEST_TIME.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
+    request_time_s: u64,
+    /// For how long an enclave's attestation is good for requests, in seconds; 300 at most.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = TOKEN_LIFE,
+        value_parser = clap::value_parser!(u64).range(1..=TOKEN_LIFE),
+    )]
+    session_life_s: u64,
+    /// How many requests a second one client may send to the owner and the enclave surface; more are answered 429.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
+    rate_limit: NonZeroU32,
+    /// How many it may send at once.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().burst)]
+    rate_burst: NonZeroU32,
+    /// A client is the last address of X-Forwarded-For, not the address that connects. Only behind a proxy that writes that
+    /// header, and that nobody can reach the service around: otherwise whoever asks has as many addresses as they like.
+    #[arg(long)]
+    trust_forwarded_for: bool,
+    /// How many enclaves may be verified at a time; the cores by default.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().verifications, hide_default_value = true)]
+    verifications: NonZeroUsize,
+    /// How many enclaves may wait to be verified; more are answered 503.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().verifications_waiting)]
+    verifications_waiting: usize,
+    /// Where to ask for what Intel says about platforms of SGX and TDX: a PCCS, or https://api.trustedservices.intel.com.
+    #[arg(long, value_name = "URL", conflicts_with = "collateral_dir")]
+    pccs_url: Option<Url>,
+    /// Where to ask for what AMD says about platforms of SEV-SNP: https://kdsintf.amd.com, or a cache in front of it, for AMD
+    /// limits how often one client may ask.
+    #[arg(long, value_name = "URL", conflicts_with = "collateral_dir")]
+    kds_url: Option<Url>,
+    /// The same from files, for a site without the network. For SGX and TDX <tee>-<fmspc>-<ca>.json, as in
+    /// sgx-00906ea10000-platform.json. For SEV-SNP what AMD serves as cert_chain and crl, as snp-Milan-vcek.pem and
+    /// snp-Milan-vcek.crl, and where evidence comes without its VCEK's certificate, that: the refusal names the file.
+    #[arg(long, value_name = "FOLDER")]
+    collateral_dir: Option<PathBuf>,
+    /// Also admit platforms that are not quite up to date: SWHardeningNeeded, ConfigurationNeeded or
+    /// ConfigurationAndSWHardeningNeeded, with the advisories that may apply and no others; may be repeated.
+    #[arg(long, value_name = "STATUS[:ADVISORY,…]")]
+    admit_tcb: Vec<Admission>,
+    /// Admit enclaves of SEV-SNP on platforms with at least this firmware; may be repeated, once for Milan, Genoa and Turin
+    /// each. There is no default: AMD's security bulletins say which versions are good enough. Without it, none is admitted.
+    /// As in Milan:bootloader=4,tee=0,snp=24,microcode=219 (for Turin also fmc=).
+    #[arg(long, value_name = "PRODUCT:PART=VERSION,…")]
+    admit_snp: Vec<Minimum>,
+    /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
+    /// Whoever has the root's file is any enclave it likes, and gets every secret.
     #[cfg(feature = "simulated")]
-    #[arg(long, value_name = "ADDRESS|FILE")]
-    insecure_trust_simulated_root: Option<String>,
+    #[arg(long, value_name = "FOLDER")]
+    insecure_trust_simulated_root: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()> {
@@ -61,60 +136,51 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
         quorum: args.quorum,
         prove_every: args.prove_every,
         deployment: context.deployment()?,
-        policy: policy(&args)?,
+        limits: limits(&args),
+        policy: policy(&args)?.admitting(args.admit_tcb).admitting_snp(args.admit_snp),
+        collateral: match (args.pccs_url, args.collateral_dir) {
+            (_, Some(folder)) => CollateralSource::Folder(folder),
+            (pccs, None) => CollateralSource::Services { pccs, kds: args.kds_url },
+        },
         data_dir: args.data_dir,
         confirmation: args.confirmations,
+        history: args.keep_history,
+        heads_urls: args.heads_url,
         poll: Duration::from_millis(args.poll_ms.max(1)),
         max_lag: Duration::from_secs(args.max_lag_s),
         max_head_age: args.max_head_age_s,
         free_reserve_bytes: args.free_reserve_mb.saturating_mul(1 << 20),
+        request_time: Duration::from_secs(args.request_time_s),
+        session_life: args.session_life_s,
     };
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;
     sesame_sms::run(listener, config, stopped()).await.context("the service cannot go on")
 }
 
+const fn limits(args: &ServeArgs) -> Limits {
+    Limits {
+        requests_per_second: args.rate_limit,
+        burst: args.rate_burst,
+        verifications: args.verifications,
+        verifications_waiting: args.verifications_waiting,
+        client: if args.trust_forwarded_for { Client::Forwarded } else { Client::Peer },
+    }
+}
+
 #[cfg(not(feature = "simulated"))]
-#[expect(clippy::unnecessary_wraps, reason = "the other build reads an address")]
-const fn policy(_args: &ServeArgs) -> anyhow::Result<Policy> {
+#[expect(clippy::unnecessary_wraps, reason = "the other build reads a folder")]
+fn policy(_args: &ServeArgs) -> anyhow::Result<Policy> {
     Ok(Policy::hardware_only())
 }
 
 #[cfg(feature = "simulated")]
 fn policy(args: &ServeArgs) -> anyhow::Result<Policy> {
-    let Some(root) = &args.insecure_trust_simulated_root else {
+    let Some(folder) = &args.insecure_trust_simulated_root else {
         return Ok(Policy::hardware_only());
     };
-    let address = simulated_root(root)?;
-    tracing::warn!(%address, "INSECURE: the simulated TEE is believed; keep no real secrets here");
-    Ok(Policy::insecure_trusting_simulated(address))
-}
-
-/// The root's address, given itself or as the file that holds it.
-#[cfg(feature = "simulated")]
-fn simulated_root(text: &str) -> anyhow::Result<alloy::primitives::Address> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let file = std::fs::read_to_string(text).with_context(|| format!("cannot read {text}"))?;
-    file.trim().parse().with_context(|| format!("{text} holds no address"))
-}
-
-#[cfg(all(test, feature = "simulated"))]
-mod tests {
-    use alloy::primitives::Address;
-
-    use super::*;
-
-    #[test]
-    fn a_root_is_an_address_or_a_file_that_holds_one() {
-        let address = Address::repeat_byte(7);
-        assert_eq!(simulated_root(&address.to_string()).unwrap(), address);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("root.key.pub");
-        std::fs::write(&path, format!("{address}\n")).unwrap();
-        assert_eq!(simulated_root(path.to_str().unwrap()).unwrap(), address);
-        std::fs::write(&path, "nothing").unwrap();
-        assert!(simulated_root(path.to_str().unwrap()).is_err());
-    }
+    let root = sesame_attestation::simulated::Published::read(folder);
+    let root = root.with_context(|| format!("{} holds no simulated root", folder.display()))?;
+    tracing::warn!("INSECURE: the simulated TEE is believed; keep no real secrets here");
+    Ok(Policy::insecure_trusting_simulated(root))
 }

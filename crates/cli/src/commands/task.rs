@@ -6,7 +6,7 @@ use alloy::primitives::{Address, U256};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use sesame_chain::{Escrow, Mined, PurchasedTask, TaskFacts, TaskResult};
+use sesame_chain::{Contracts, Escrow, Mined, PurchasedTask, TaskFacts, TaskResult};
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, TaskId};
 
 use super::{amount, currency, mined};
@@ -20,10 +20,11 @@ Example:
   sesame task buy --app 0x<app> --enclave 0x<enclave> --data 0x<data> \\
     --secret 1=api-token --secret 2=salt --worker 0x<worker> --deadline-in 10m
   sesame task buy --app 0x<app> --enclave 0x<enclave> --worker 0x<worker> --reward 0.002ether --max-cost 0.05ether
+  sesame task buy --app 0x<app> --enclave 0x<enclave> --worker 0x<worker> --currency 0x<token> --approve
 
 It costs the prices of the app and of each data, and the worker's reward. The contract holds that until the task ends:
-completed, it pays owners and worker; cancelled or expired, it comes back. An ERC-20 must be approved to the task
-registry first, by the token's own `approve`.
+completed, it pays owners and worker; cancelled or expired, it comes back. Of an ERC-20, the contract takes what you have
+approved to it: with --approve, that is what this task may cost at most, in a transaction of its own.
 
 The whole order is public on the chain: params, and the names of the secrets that it grants. Their values are not.")]
     Buy(Box<BuyArgs>),
@@ -99,6 +100,9 @@ pub(crate) struct BuyArgs {
     /// What everything is paid in: the address of an ERC-20, or `native`.
     #[arg(long, value_name = "CURRENCY", value_parser = parse::currency, default_value = "native")]
     currency: Address,
+    /// First let the task registry take what the task may cost, of the ERC-20 that --currency names.
+    #[arg(long, requires = "currency")]
+    approve: bool,
     /// What the app is told; public on the chain.
     #[arg(long, value_name = "TEXT", default_value = "")]
     params: String,
@@ -147,6 +151,9 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
     };
     let cost = contracts.cost_of(&order).await.context("cannot tell what the task costs")?;
     order.max_cost = args.max_cost.unwrap_or(cost);
+    if args.approve {
+        approve(&contracts, &order).await?;
+    }
     let task = contracts.purchase(&order).await.context("cannot buy the task")?;
     let mut fields = vec![
         ("task", json!(task.result.0)),
@@ -156,6 +163,20 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
     ];
     fields.extend(mined(&task));
     context.output.show(&Answer::Fields(fields));
+    Ok(())
+}
+
+/// Lets the task registry take the most that the order may cost, unless it may already.
+async fn approve(contracts: &Contracts, order: &Order) -> anyhow::Result<()> {
+    if order.currency.is_zero() {
+        let hint = "leave out --approve, or name an ERC-20 by --currency";
+        return Err(Misuse::new("the native coin is not approved, but sent", hint).into());
+    }
+    let allowance = contracts.allowance_of(contracts.account(), order.currency).await;
+    if allowance.context("cannot read the allowance")? < order.max_cost {
+        let approved = contracts.approve(order.currency, order.max_cost).await;
+        approved.context("cannot approve the cost")?;
+    }
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct WorkerArgs {
     /// The quoting process of the simulated TEE.
     #[arg(long, value_name = "FILE")]
     quoter: PathBuf,
-    /// The key of the simulated root of trust; made on the first run.
+    /// The file of the simulated root of trust, keys and all; made on the first run.
     #[arg(long, value_name = "FILE")]
     root_key: PathBuf,
     /// The launcher that runs inside the TEE, and is measured with the app.

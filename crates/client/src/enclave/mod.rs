@@ -71,9 +71,8 @@ impl Guest {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let url = self.http.url("kbs/v0/auth")?;
-        let answer =
-            fetch(self.http.client().post(url).json(&rcar::request(self.tee)), MAX_DOCUMENT)
-                .await?;
+        let request = self.http.client().post(url).json(&rcar::request(self.tee));
+        let answer = fetch(request, MAX_DOCUMENT).await.map_err(not_attested)?;
         let cookie = session_cookie(&answer).ok_or(EnclaveError::NoSession)?;
         let challenge: Challenge = answer.json()?;
         check_hash_algorithm(&challenge)?;
@@ -89,12 +88,7 @@ impl Guest {
         if let Some(voucher) = voucher {
             request = request.header(VOUCHER_HEADER, voucher.to_header());
         }
-        let answer = match fetch(request, MAX_DOCUMENT).await {
-            Err(EnclaveError::AttestAgain { detail }) => {
-                return Err(EnclaveError::NotAttested { detail });
-            }
-            other => other?,
-        };
+        let answer = fetch(request, MAX_DOCUMENT).await.map_err(not_attested)?;
         let _token: TokenResponse = answer.json()?;
         let cookie = session_cookie(&answer).unwrap_or(cookie);
         Ok(Session { guest: self, nonce: challenge.nonce, cookie })
@@ -230,6 +224,14 @@ fn check_hash_algorithm(challenge: &Challenge) -> Result<(), EnclaveError> {
         None | Some("sha384") => Ok(()),
         Some(other) => Err(EnclaveError::WrongHashAlgorithm(other.to_owned())),
     }
+}
+
+/// A 401 while attesting: doing it again would not help.
+fn not_attested(error: EnclaveError) -> EnclaveError {
+    if let EnclaveError::AttestAgain { detail } = error {
+        return EnclaveError::NotAttested { detail };
+    }
+    error
 }
 
 async fn fetch(request: RequestBuilder, limit: usize) -> Result<Answer, EnclaveError> {

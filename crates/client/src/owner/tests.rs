@@ -83,7 +83,7 @@ impl Sms {
     }
 
     fn keys(&self) -> Reply {
-        let token = Jwk::new(*EnclaveKey::random().public().public_key(), ES256);
+        let token = Jwk::new(*EnclaveKey::random().public().p256().unwrap(), ES256);
         let elsewhere = self.fault == Fault::KeysForAnotherChain;
         let domain = Domain { chain_id: if elsewhere { 1 } else { DOMAIN.chain_id }, ..DOMAIN };
         let stranger = Signer::random();

@@ -1,16 +1,16 @@
-//! The quoting process of the simulated TEE. For development: its root is a key in a file.
+//! The quoting process of the simulated TEE. For development: its root is a file.
 
 use std::{error::Error, process::ExitCode};
 
 use sesame_enclave::{
     args::Args,
-    simulated::{self, Launch, public_file},
+    simulated::{self, Launch, public_folder},
 };
 
 const USAGE: &str = "\
 sesame-simulated-tee init --root-key FILE
-    makes the root's key if there is none, and FILE.pub with the address to trust
-sesame-simulated-tee --root-key FILE --launcher PATH --app PATH --sms-identity ADDRESS -- [launcher's arguments]
+    makes the root if there is none, and the folder FILE.pub with what an SMS is told to trust
+sesame-simulated-tee --tee sgx|tdx --root-key FILE --launcher PATH --app PATH --sms-identity ADDRESS -- [launcher's arguments]
     measures launcher, app and SMS identity, runs the launcher, and quotes for it alone";
 
 fn main() -> ExitCode {
@@ -35,13 +35,14 @@ fn run() -> Result<u8, Box<dyn Error>> {
         let mut init = Args::parse(&["root-key"], args.drain(1..))?;
         let path: std::path::PathBuf = init.take("root-key")?;
         simulated::load_or_create(&path)?;
-        eprintln!("trust the address in {}", public_file(&path).display());
+        eprintln!("trust the root in {}", public_folder(&path).display());
         return Ok(0);
     }
     let own = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
     let host_args = args.split_off(own).into_iter().skip(1).collect();
-    let mut args = Args::parse(&["root-key", "launcher", "app", "sms-identity"], args)?;
+    let mut args = Args::parse(&["tee", "root-key", "launcher", "app", "sms-identity"], args)?;
     Ok(simulated::run(&Launch {
+        tee: args.take("tee")?,
         root_key: args.take("root-key")?,
         launcher: args.take("launcher")?,
         app: args.take("app")?,

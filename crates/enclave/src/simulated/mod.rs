@@ -2,10 +2,10 @@
 //!
 //! It copies launcher and app once into sealed memory, measures the copies, starts the launcher from its copy with the app's
 //! copy at hand and an empty environment, and quotes for that child alone. What it cannot give is what only hardware gives:
-//! its root is a key in a file, and the host's administrator can read all memory.
+//! its root is a file, and the host's administrator can read all memory.
 
 mod relay;
-mod root_key;
+mod root_file;
 mod sealed;
 
 use std::{
@@ -16,9 +16,9 @@ use std::{
 };
 
 use alloy_primitives::Address;
-use sesame_attestation::simulated::measure;
+use sesame_attestation::simulated::{Imitated, measure};
 
-pub use root_key::{RootKeyError, load_or_create, public_file, read_public};
+pub use root_file::{RootFileError, load_or_create, public_folder};
 pub use sealed::{Sealed, SealedError};
 
 use self::relay::{Quoter, relay};
@@ -28,9 +28,9 @@ use crate::harden::{HardenError, harden};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TeeError {
-    /// The root key is no good.
+    /// The root is no good.
     #[error(transparent)]
-    RootKey(#[from] RootKeyError),
+    RootFile(#[from] RootFileError),
     /// Launcher or app cannot be copied into sealed memory.
     #[error(transparent)]
     Sealed(#[from] SealedError),
@@ -45,7 +45,9 @@ pub enum TeeError {
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The file of the root's key.
+    /// The technology that is imitated.
+    pub tee: Imitated,
+    /// The file of the root.
     pub root_key: PathBuf,
     /// The launcher: measured.
     pub launcher: PathBuf,
@@ -73,7 +75,7 @@ pub fn run(launch: &Launch) -> Result<u8, TeeError> {
 
     let child = Command::new(launcher.path())
         .arg("run")
-        .args(["--tee", "simulated"])
+        .args(["--tee", &format!("simulated-{}", launch.tee)])
         .args(["--sms-identity", &launch.sms_identity.to_string()])
         .args(["--app-fd", &app.file().as_raw_fd().to_string()])
         .args(&launch.host_args)
@@ -82,6 +84,7 @@ pub fn run(launch: &Launch) -> Result<u8, TeeError> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(TeeError::Launcher)?;
-    let status = relay(child, &Quoter { root, measurement }).map_err(TeeError::Launcher)?;
+    let status =
+        relay(child, &Quoter { root, tee: launch.tee, measurement }).map_err(TeeError::Launcher)?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }

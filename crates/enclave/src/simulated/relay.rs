@@ -9,8 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
-use sesame_attestation::simulated::IMITATES;
-use sesame_protocol::{evidence::SimulatedEvidence, signature::Signer};
+use sesame_attestation::simulated::{Imitated, Root};
 
 use crate::channel::{FromHost, FromQuoter, ToQuoter, read_line, write_line};
 
@@ -19,7 +18,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Signs for one child.
 pub(super) struct Quoter {
-    pub(super) root: Signer,
+    pub(super) root: Root,
+    pub(super) tee: Imitated,
     pub(super) measurement: [u8; 32],
 }
 
@@ -27,8 +27,7 @@ impl Quoter {
     /// The answer to a line of the child, if the line asks for a quote.
     fn answer(&self, line: &[u8]) -> Option<serde_json::Result<FromQuoter>> {
         let ToQuoter::Quote { report_data } = serde_json::from_slice(line).ok()?;
-        let evidence =
-            SimulatedEvidence::quote(IMITATES, &self.measurement, report_data.0, &self.root);
+        let evidence = self.root.evidence(self.tee, &self.measurement, report_data.0);
         Some(serde_json::to_value(evidence).map(FromQuoter::Evidence))
     }
 }

@@ -14,6 +14,7 @@ use std::{
 
 use age::{secrecy::ExposeSecret, x25519::Identity};
 use alloy_primitives::{Address, B256, U256};
+use sesame_attestation::simulated::Root;
 use sesame_domain::{AssetId, AssetSnapshot, BlockRef, EnclaveId, Order, Resource};
 use sesame_enclave::{
     channel::{Failure, FromHost, ToHost},
@@ -93,7 +94,7 @@ impl World {
             head: BlockRef::default(),
             confirmed: BlockRef::default(),
         };
-        let root = load_or_create(&folder.path().join("root")).unwrap().address();
+        let root = load_or_create(&folder.path().join("root")).unwrap().published().clone();
         let alone = vec![(Resource::RequesterSecret(9), nine)];
         let script = Script { identity, bundle, refusals: Vec::new(), alone, root };
         fs::create_dir(folder.path().join("work")).unwrap();
@@ -104,7 +105,7 @@ impl World {
         let (folder, deadline) = (self.folder, self.script.bundle.order.deadline);
         let url = sms::start(self.script);
         let mut child = Command::new(env!("CARGO_BIN_EXE_sesame-simulated-tee"))
-            .arg("--root-key")
+            .args(["--tee", "sgx", "--root-key"])
             .arg(folder.path().join("root"))
             .args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"])
             .arg(self.app)
@@ -338,7 +339,7 @@ fn a_secret_other_than_the_bundle_lists_is_not_believed() {
 #[test]
 fn an_sms_that_trusts_another_root_refuses() {
     let mut world = World::new(LOOK);
-    world.script.root = Address::repeat_byte(9);
+    world.script.root = Root::make(now()).published().clone();
     let failure = world.fail();
     assert_eq!((failure.code.as_str(), failure.retryable), ("not_attested", false));
 }

@@ -9,12 +9,11 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
-use sesame_attestation::simulated::verify_quote;
+use sesame_attestation::{Collateral, Evidence, Policy, Verifier, simulated::Published};
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::{
     bundle::{self, Bundle},
     denial::DenialBody,
-    evidence::SimulatedEvidence,
     jwe::encrypt,
     jwk::Jwk,
     rcar::{self, Attestation, ErrorBody},
@@ -40,7 +39,7 @@ pub(crate) struct Script {
     /// Secrets that are listed as omitted, and answered alone.
     pub(crate) alone: Vec<(Resource, Vec<u8>)>,
     /// The root of the simulated TEE that is trusted.
-    pub(crate) root: Address,
+    pub(crate) root: Published,
 }
 
 #[derive(Default)]
@@ -143,8 +142,8 @@ fn attest(script: &Script, headers: &BTreeMap<String, String>, body: &[u8]) -> O
     let body: Attestation = serde_json::from_slice(body).unwrap();
     let key = Jwk::try_from(&body.runtime_data.tee_pubkey).unwrap();
     let voucher = SignedVoucher::parse(headers.get(VOUCHER_HEADER)?).unwrap();
-    let quote: SimulatedEvidence =
-        serde_json::from_value(body.tee_evidence.primary_evidence).unwrap();
-    verify_quote(&quote, script.root, &rcar::report_data(NONCE, &key)).ok()?;
+    let evidence = Evidence::parse("sgx", &body.tee_evidence.primary_evidence).unwrap();
+    let verifier = Verifier::new(Policy::insecure_trusting_simulated(script.root.clone()));
+    verifier.verify(&evidence, &Collateral::Nothing, NONCE, key.clone(), crate::now()).ok()?;
     (voucher.enclave_key == key.thumbprint()).then_some(key)
 }
