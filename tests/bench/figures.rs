@@ -1,11 +1,29 @@
-//! Samples and their quantiles.
+//! Figures: which are asked for, how they are printed, samples and their quantiles.
 
 use std::time::Duration;
 
-/// Prints one figure.
-#[expect(clippy::print_stdout, reason = "figures are this program's output")]
-pub(crate) fn print(name: &str, value: f64, unit: &str) {
-    println!("bench {name} {value:.2} {unit}");
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// Only what is done in under a minute.
+    pub(crate) quick: bool,
+    /// These alone; all when empty.
+    pub(crate) names: Vec<String>,
+}
+
+impl Figures {
+    /// Whether any of these is asked for.
+    pub(crate) fn want(&self, names: &[&str]) -> bool {
+        self.names.is_empty() || names.iter().any(|name| self.names.iter().any(|own| own == name))
+    }
+
+    /// Prints one figure, if it is asked for.
+    #[expect(clippy::print_stdout, reason = "figures are this program's output")]
+    pub(crate) fn print(&self, name: &str, value: f64, unit: &str) {
+        if self.want(&[name]) {
+            println!("bench {name} {value:.2} {unit}");
+        }
+    }
 }
 
 /// How long each round took, sorted.
@@ -26,6 +44,11 @@ impl Samples {
     /// 99th percentile, microseconds.
     pub(crate) fn p99(&self) -> f64 {
         self.quantile(0.99)
+    }
+
+    /// The longest, microseconds.
+    pub(crate) fn worst(&self) -> f64 {
+        self.quantile(1.0)
     }
 
     #[expect(

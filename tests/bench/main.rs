@@ -1,30 +1,90 @@
 //! Prints figures, one a line: `bench NAME VALUE UNIT`; a name with `_vs_` is a ratio of two figures of the same run.
 //!
-//! Figures are for people and graphs; nothing here asserts how long something takes.
+//! Figures are for people and graphs; nothing here asserts how long something takes. The README beside this file says what each one means.
 
+mod actors;
+mod backfill;
+mod bare;
 mod decision;
 mod eth_call;
+mod events;
+mod fail_closed;
 mod figures;
+mod floor;
+mod follower;
+mod ground;
+mod load;
+mod owner;
+mod rcar;
+mod restart;
+mod scale;
+mod synthetic;
+mod unwind;
+mod visible;
 
-use figures::print;
+use figures::Figures;
+
+/// Every figure there is.
+const NAMES: [&[&str]; 9] = [
+    scale::NAMES_1M,
+    unwind::NAMES,
+    visible::NAMES,
+    fail_closed::NAMES,
+    backfill::NAMES,
+    scale::NAMES_10M,
+    restart::NAMES,
+    rcar::NAMES,
+    rcar::MILLION,
+];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let rounds = if quick { 20_000 } else { 200_000 };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, order] = arguments.as_slice()
+        && first == backfill::CHILD
+    {
+        return backfill::child(order).await;
+    }
+    let (options, names): (Vec<_>, Vec<_>) =
+        arguments.into_iter().partition(|argument| argument.starts_with("--"));
+    if let Some(unknown) = options.iter().find(|option| *option != "--quick") {
+        anyhow::bail!("unknown option {unknown}");
+    }
+    let known: Vec<&str> = NAMES.concat();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        anyhow::bail!("there is no figure {unknown}; there are {}", known.join(", "));
+    }
+    measure(&Figures { quick: !options.is_empty(), names }).await
+}
+
+async fn measure(figures: &Figures) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    eprintln!("writing 1,000,000 authorizations …");
-    let million = decision::Million::write(folder.path())?;
-    eprintln!("deciding {rounds} times …");
-    let decided = million.decide(rounds)?;
-    print("decision_p50_us_1m", decided.p50(), "us");
-    print("decision_p99_us_1m", decided.p99(), "us");
-    let seeks = million.bare_seeks(rounds)?;
-    print("seeks_p50_us_1m", seeks.p50(), "us");
-    print("decision_p50_vs_seeks", decided.p50() / seeks.p50(), "ratio");
-    eprintln!("asking a node instead …");
-    let calls = eth_call::five_calls(if quick { 500 } else { 5_000 }).await?;
-    print("eth_call_x5_p50_us", calls.p50(), "us");
-    print("decision_p50_vs_eth_call", calls.p50() / decided.p50(), "ratio");
+    if figures.want(scale::NAMES_1M) {
+        scale::one_million(figures, folder.path()).await?;
+    }
+    if figures.want(unwind::NAMES) {
+        unwind::measure(figures, folder.path())?;
+    }
+    if figures.want(visible::NAMES) {
+        visible::measure(figures, folder.path()).await?;
+    }
+    if figures.want(fail_closed::NAMES) {
+        fail_closed::measure(figures).await?;
+    }
+    if figures.want(rcar::NAMES) {
+        rcar::measure(figures).await?;
+    }
+    if figures.quick {
+        return Ok(());
+    }
+    if figures.want(rcar::MILLION) {
+        rcar::million(figures).await?;
+    }
+    if figures.want(backfill::NAMES) {
+        backfill::measure(figures).await?;
+    }
+    if figures.want(scale::NAMES_10M) || figures.want(restart::NAMES) {
+        scale::ten_million(figures, folder.path()).await?;
+    }
     Ok(())
 }

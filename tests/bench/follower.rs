@@ -1,0 +1,94 @@
+//! A mirror as the service runs it, without the service.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sesame_chain::Deployment;
+use sesame_domain::{AssetId, Authorization, EnclaveId};
+use sesame_indexer::{
+    Backfill, Confirmation, Decoder, Metrics, Mirror, MirrorError, Nodes, Pulse, State,
+};
+use sesame_tests::Node;
+use sesame_view::{History, View};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::ground::origin;
+
+/// How a mirror is told to work; the rest is as the service does by default.
+#[derive(Debug, Clone)]
+pub(crate) struct How {
+    pub(crate) url: String,
+    pub(crate) poll: Duration,
+    pub(crate) backfill: Backfill,
+    /// Who announces new heads.
+    pub(crate) heads: Vec<String>,
+}
+
+impl How {
+    /// Polling as the service does by default, far blocks by their logs.
+    pub(crate) fn of(node: &Node) -> Self {
+        let poll = Duration::from_millis(500);
+        Self { url: node.url(), poll, backfill: Backfill::Logs, heads: Vec::new() }
+    }
+}
+
+/// A running mirror.
+pub(crate) struct Follower {
+    pub(crate) view: Arc<View>,
+    pulse: watch::Receiver<Pulse>,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), MirrorError>>,
+}
+
+impl Follower {
+    pub(crate) async fn start(
+        index: &Path,
+        deployment: &Deployment,
+        how: How,
+    ) -> anyhow::Result<Self> {
+        let origin = origin(deployment);
+        let view = Arc::new(View::open(index, &origin)?);
+        let (publisher, pulse) = watch::channel(Pulse::default());
+        let mirror = Mirror {
+            nodes: Nodes::new(&[how.url], None, &origin.registries).await?,
+            view: view.clone(),
+            decoder: Decoder::new(deployment),
+            chain_id: deployment.chain_id,
+            contracts: deployment.contracts(),
+            first_block: deployment.first_block,
+            confirmation: Confirmation::Blocks(2),
+            prove_every: 64,
+            history: History::All,
+            backfill: how.backfill,
+            poll: how.poll,
+            heads: how.heads,
+            metrics: Metrics::default(),
+            pulse: publisher,
+        };
+        let stop = CancellationToken::new();
+        let running = TaskTracker::new().spawn(mirror.run(stop.clone()));
+        Ok(Self { view, pulse, stop, running })
+    }
+
+    /// Waits until it is in step with its node, the journals proven.
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+        self.pulse.wait_for(|pulse| pulse.state == State::Following).await?;
+        Ok(())
+    }
+
+    /// What the newest block says about a pair.
+    pub(crate) fn authorization(
+        &self,
+        asset: AssetId,
+        enclave: EnclaveId,
+    ) -> anyhow::Result<Option<Authorization>> {
+        let snapshot = self.view.snapshot()?;
+        let both = snapshot.map(|snapshot| snapshot.authorization(asset, enclave)).transpose()?;
+        Ok(both.and_then(|both| both.head))
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        Ok(self.running.await??)
+    }
+}
