@@ -1,0 +1,9 @@
+//! libFuzzer's door to `laws::evidence`.
+
+#![no_main]
+
+#[path = "../laws.rs"]
+#[allow(dead_code, reason = "each target checks one of the laws")]
+mod laws;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::evidence(data));
