@@ -4,8 +4,10 @@ use alloy::primitives::{Address, B256};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sesame_attestation::simulated::{Imitated, Root, enclave_id_of};
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::{
+    evidence::QuoteEvidence,
     jwe::EnclaveKey,
     rcar::{self, SESSION_COOKIE, Tee},
     results::{
@@ -15,8 +17,8 @@ use sesame_protocol::{
     typed::Domain,
     voucher::SignedVoucher,
 };
-use sesame_sms::Policy;
-use sesame_tests::{Answer, Attester, Build, Scene, Sms, World, now};
+use sesame_sms::{CollateralSource, Policy};
+use sesame_tests::{Answer, Attester, Build, Options, Scene, Sms, World, eventually, now};
 
 const ANY: TaskId = TaskId(B256::repeat_byte(7));
 
@@ -56,7 +58,7 @@ async fn the_voucher_may_be_in_the_path() {
     let voucher = enclave.voucher(scene.task, &world.worker).to_header();
     let base = format!("kbs/{voucher}/v0");
 
-    let auth = json!(rcar::request(Tee::Sample)).to_string();
+    let auth = json!(rcar::request(Tee::Sgx)).to_string();
     post(&world, &format!("{base}/auth"), auth).await.is_ok();
     let body = enclave.attestation().to_string();
     let answer = enclave.send_to(&format!("{base}/attest"), None, body).await;
@@ -78,9 +80,14 @@ async fn the_voucher_may_be_in_the_path() {
 async fn only_our_version_and_documents_are_understood() {
     let world = World::start().await;
     for version in ["0.1.0", "0.4.1", "1.0.0", ""] {
-        let body = json!({"version": version, "tee": "sample", "extra-params": {}}).to_string();
+        let body = json!({"version": version, "tee": "sgx", "extra-params": {}}).to_string();
         let answer = post(&world, "kbs/v0/auth", body).await;
-        answer.is_problem(400, "unsupported_version");
+        answer.is_problem(401, "unsupported_version");
+    }
+    for hashes in [json!([]), json!(["sha256", "sm3"]), json!("sha384")] {
+        let extra = json!({"supported-hash-algorithms": hashes});
+        let body = json!({"version": "0.4.0", "tee": "sample", "extra-params": extra}).to_string();
+        post(&world, "kbs/v0/auth", body).await.is_problem(401, "unsupported_hash");
     }
     let nested = "[".repeat(10_000);
     let malformed: [Vec<u8>; 6] = [
@@ -150,6 +157,54 @@ async fn a_session_is_one_of_ours_and_whole() {
     answer.is_problem(401, "session_invalid");
 }
 
+/// Waits until a token is past the end that it names.
+async fn outlive(token: &str) {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let end = claims["exp"].as_u64().unwrap();
+    eventually("the token has ended", async || (now() > end).then_some(())).await;
+}
+
+#[track_caller]
+fn has_expired(answer: &Answer) {
+    answer.is_problem(401, "session_invalid");
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("expired"), "{detail}");
+}
+
+#[tokio::test]
+async fn challenges_and_sessions_end() {
+    let world = World::with(Options { session_life: 2, ..Options::default() }).await;
+    let scene = Scene::set(&world).await;
+    let mut late = world.challenged(scene.build).await;
+    let mut enclave = world.challenged(scene.build).await;
+    let answer = enclave.attest(scene.task, &world.worker).await;
+    assert!(answer.header("set-cookie").unwrap().ends_with("; Max-Age=2"));
+    enclave.open(&enclave.ask(scene.task, Resource::Bundle).await);
+
+    outlive(&late.cookie).await;
+    outlive(&enclave.cookie).await;
+
+    let voucher = late.voucher(scene.task, &world.worker).to_header();
+    has_expired(&late.send(Some(&voucher), late.attestation().to_string()).await);
+    for resource in [Resource::Bundle, Resource::AppSecret] {
+        has_expired(&enclave.ask(scene.task, resource).await);
+        let path = rcar::resource_path(scene.task, resource);
+        let request = world.sms.request(Method::GET, &path).bearer_auth(&enclave.cookie);
+        has_expired(&Answer::to(request).await);
+    }
+    let key = Signer::random().address();
+    let request = ResultKeyRequest::sign(scene.task, key, &enclave.nonce, &enclave.key);
+    let request = serde_json::to_vec(&request).unwrap();
+    has_expired(&enclave.send_to("kbs/v0/result-key", None, request).await);
+
+    // The same enclave attests again, with its old key, and has everything.
+    let mut again = world.challenged(scene.build).await;
+    again.key = enclave.key;
+    again.attest(scene.task, &world.worker).await;
+    again.open(&again.ask(scene.task, Resource::Bundle).await);
+}
+
 #[tokio::test]
 async fn another_services_session_is_not_ours() {
     let world = World::start().await;
@@ -183,22 +238,22 @@ async fn evidence_is_for_this_challenge_and_key() {
         body["tee-evidence"]["primary_evidence"] = evidence;
         body
     };
-    let quote = |report_data, root: &Signer| enclave.build.quote(report_data, root);
+    let quote = |report_data, root: &Root| enclave.build.quote(report_data, root);
     let right = rcar::report_data(&enclave.nonce, enclave.key.public());
-    let mut altered = enclave.evidence();
-    altered["measurement"] = format!("0x{}", "00".repeat(32)).into();
-    let mut relabelled = quote(right, &Signer::random());
-    relabelled["root"] = json!(world.root.address());
-    let mut other_format = enclave.evidence();
-    other_format["format"] = "sesame-simulated/2".into();
-    let mut other_kind = enclave.evidence();
-    other_kind["imitates"] = 2.into();
+    // Byte `at` of the quote, of which the report begins at 48 and MRENCLAVE at 112.
+    let altered = |at: usize| {
+        let honest: QuoteEvidence = serde_json::from_value(enclave.evidence()).unwrap();
+        let mut bytes = honest.bytes().unwrap();
+        bytes[at] ^= 1;
+        evidence(json!(QuoteEvidence::new(&bytes)))
+    };
+    let stranger = Root::make(now());
+    let other_kind = stranger.evidence(Imitated::Tdx, &[7; 32], right);
     let mut second_device = good.clone();
     second_device["tee-evidence"]["additional_evidence"] = "{}".into();
 
     for (why, body) in [
-        ("another root", evidence(quote(right, &Signer::random()))),
-        ("another root under our name", evidence(relabelled)),
+        ("another root", evidence(quote(right, &stranger))),
         ("no report data", evidence(quote([0; 64], &world.root))),
         ("another nonce", {
             evidence(quote(rcar::report_data("other", enclave.key.public()), &world.root))
@@ -207,9 +262,12 @@ async fn evidence_is_for_this_challenge_and_key() {
             let other = EnclaveKey::random();
             evidence(quote(rcar::report_data(&enclave.nonce, other.public()), &world.root))
         }),
-        ("an altered measurement", evidence(altered)),
-        ("another format", evidence(other_format)),
-        ("another kind", evidence(other_kind)),
+        ("an altered measurement", altered(112)),
+        ("a debug bit", altered(96)),
+        ("another version", altered(0)),
+        ("an altered signature", altered(440)),
+        ("another kind", evidence(json!(other_kind))),
+        ("no base64", evidence(json!({"quote": "~"}))),
         ("no quote", evidence(json!({}))),
         ("a text", evidence(json!("quote"))),
         ("a second device", second_device),
@@ -235,11 +293,11 @@ async fn the_nonce_is_the_challenges() {
     answer.is_problem(401, "wrong_nonce");
 }
 
-/// No verifier of real hardware is built in yet: whoever says it is one is refused, whatever the evidence.
+/// Whoever says it is of a TEE without a verifier, or of another than its quote, is refused, whatever the evidence.
 #[tokio::test]
-async fn unknown_tees_are_refused() {
+async fn other_tees_are_refused() {
     let world = World::start().await;
-    for tee in [Tee::Tdx, Tee::Snp, Tee::Sgx, Tee::AzTdxVtpm] {
+    for tee in [Tee::Tdx, Tee::Snp, Tee::Sample, Tee::AzTdxVtpm] {
         let build = Build::of("any");
         let enclave = Attester::challenged_as(tee, build, &world.sms, &world.root).await;
         let voucher = enclave.voucher(ANY, &world.worker).to_header();
@@ -247,6 +305,60 @@ async fn unknown_tees_are_refused() {
         let answer = enclave.send_to("kbs/v0/attest", Some(&voucher), body).await;
         answer.is_problem(401, "attestation_refused");
     }
+}
+
+/// A quote of a real TD, recorded: it names Intel's root, so what Intel says about its platform has to be at hand.
+#[tokio::test]
+async fn without_collateral_no_real_platform_is_let_in() {
+    let mut world = World::start().await;
+    let real = QuoteEvidence::new(include_bytes!("../fixtures/evidence/tdx_quote"));
+    let attest = async |world: &World| {
+        let build = Build::of("any");
+        let enclave = Attester::challenged_as(Tee::Tdx, build, &world.sms, &world.root).await;
+        let voucher = enclave.voucher(ANY, &world.worker).to_header();
+        let mut body = enclave.attestation();
+        body["tee-evidence"]["primary_evidence"] = json!(real);
+        enclave.send_to("kbs/v0/attest", Some(&voucher), body.to_string()).await
+    };
+    let answer = attest(&world).await;
+    answer.is_problem(503, "collateral_unavailable");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("tdx-b0c06f000000-platform"));
+
+    // What is at hand has expired by now: it is refused with its date.
+    let folder = world.folder().join("collateral");
+    std::fs::create_dir(&folder).unwrap();
+    let recorded = include_bytes!("../fixtures/evidence/tdx_quote_collateral.json");
+    std::fs::write(folder.join("tdx-b0c06f000000-platform.json"), recorded).unwrap();
+    world.sms.stop().await;
+    world.sms.config.collateral = CollateralSource::Folder(folder);
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    let answer = attest(&world).await;
+    answer.is_problem(503, "collateral_unavailable");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("expired at 1752919235"));
+}
+
+/// A TD of the simulated TEE is let in like an SGX enclave, as another enclave.
+#[tokio::test]
+async fn a_simulated_td_attests_as_an_enclave_of_its_own() {
+    let world = World::start().await;
+    let build = Build::of("any");
+    let enclave = Attester::challenged_as(Tee::Tdx, build, &world.sms, &world.root).await;
+    let voucher = enclave.voucher(ANY, &world.worker).to_header();
+    let report_data = rcar::report_data(&enclave.nonce, enclave.key.public());
+    let mut body = enclave.attestation();
+    body["tee-evidence"]["primary_evidence"] =
+        json!(world.root.evidence(Imitated::Tdx, &[7; 32], report_data));
+    let answer = enclave.send_to("kbs/v0/attest", Some(&voucher), body.to_string()).await;
+    answer.is_ok();
+    let token = answer.json()["token"].as_str().unwrap().to_owned();
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["enclave"], json!(enclave_id_of(Imitated::Tdx, &[7; 32]).0));
+    assert_eq!(
+        (&claims["kind"], &claims["platform"]["dcap"]["status"]),
+        (&json!(255), &json!("UpToDate"))
+    );
 }
 
 /// An operator who does not say that simulated enclaves are let in lets none in, and sessions of before end.

@@ -8,7 +8,8 @@ use sesame_protocol::{
     status::{State, Trust},
 };
 use sesame_sms::{Config, index};
-use sesame_tests::{Liar, Node, Options, Scene, Sms, Tale, World, codes_of, eventually};
+use sesame_tests::{Liar, Node, Options, Scene, Sms, Tale, Truth, World, codes_of, eventually};
+use sesame_view::View;
 
 /// How long a lie is watched before it counts as refused.
 const WATCHED: Duration = Duration::from_millis(1500);
@@ -72,6 +73,8 @@ async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
     let tales = [
         Tale::Truth,
         Tale::OmitOneLog,
+        Tale::OmitTwins,
+        Tale::OmitTwinsEverywhere,
         Tale::NoLogs,
         Tale::LogsLag,
         Tale::DropBlocks,
@@ -88,6 +91,7 @@ async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
         Tale::Truncate,
         Tale::Busy(3),
         Tale::Narrow(3),
+        Tale::OutOfOrder,
     ];
     let mut table = String::new();
     for (place, tale) in tales.into_iter().enumerate() {
@@ -113,7 +117,7 @@ async fn no_lie_keeps_what_was_revoked() {
     let world = World::with(options).await;
     let scene = Scene::set(&world).await;
     let liar = Liar::before(world.node.url(), Tale::Truth).await;
-    let sms = service(&world, "lied-to", vec![liar.url()]).await;
+    let mut sms = service(&world, "lied-to", vec![liar.url()]).await;
     sms.ready().await;
     let mut table = String::new();
     let head = world.node.head().await.number;
@@ -126,11 +130,13 @@ async fn no_lie_keeps_what_was_revoked() {
         Tale::AlterTopic,
         Tale::AlterReceipts,
         Tale::OmitReceipt,
+        Tale::OmitTwinsEverywhere,
         Tale::StaleHead(head),
         Tale::AlterHeader,
         Tale::NullBlocks,
         Tale::Truncate,
         Tale::Busy(3),
+        Tale::OutOfOrder,
     ] {
         eventually("the owners allow it", async || {
             let explained = sms.public().explain(&question(&scene)).await.ok()?;
@@ -152,6 +158,21 @@ async fn no_lie_keeps_what_was_revoked() {
         world.node.mine(world.confirmations()).await;
     }
     eprintln!("lies about a revocation:\n{table}");
+    is_the_chain(&world, &mut sms).await;
+}
+
+/// The service's index, once it has the chain's head, is that of an honest one.
+async fn is_the_chain(world: &World, sms: &mut Sms) {
+    let head = world.node.head().await;
+    eventually("it has the chain's head", async || {
+        (sms.status().await.head?.hash == head.hash).then_some(())
+    })
+    .await;
+    sms.stop().await;
+    let truth = Truth::at(&world.folder().join("truth"), &world.deployment);
+    truth.follow(&world.node).await;
+    let origin = Truth::origin(&world.deployment);
+    truth.agrees(&View::open(&sms.data("index"), &origin).unwrap());
 }
 
 /// The task names another service, which has the secrets: what is left is the chain's word.

@@ -7,18 +7,30 @@
 )]
 
 mod attest;
+mod bisect;
+mod conformance;
+mod corpus;
+mod crash;
 mod deployment;
 mod garbage;
 mod grant;
+mod heads;
+mod index_cli;
 mod lies;
+mod limits;
 mod money;
+mod others_failures;
 mod owner;
 mod refusal;
 mod reorg;
 mod replay;
+mod replicas;
 mod restart;
 mod result_key;
 mod revoke;
 mod secrets_in_logs;
+mod slow;
 mod stale;
+mod start_up;
 mod tidy;
+mod watched;

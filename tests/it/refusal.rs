@@ -1,6 +1,7 @@
 //! Every reason that the decision has for a no, reached by an attested enclave over HTTP.
 
 use alloy::primitives::{Address, B256, U256};
+use serde_json::json;
 use sesame_chain::{ChainError, Content};
 use sesame_client::{enclave::EnclaveError, public::Question};
 use sesame_domain::{AssetId, Order, Resource, SecretId, TaskId, Terms};
@@ -180,6 +181,7 @@ async fn terms_that_change_after_the_purchase_bite() {
         (Terms { price: U256::from(1), ..plain() }, "price_not_paid"),
         (Terms { price: U256::from(1), currency: stranger, ..plain() }, "price_not_paid"),
         (Terms { sms: stranger, ..plain() }, "wrong_sms"),
+        (Terms { max_tasks: u64::MAX, ..plain() }, "max_tasks"),
     ] {
         world.allow_on(&world.alice, scene.data, scene.build.id(), &terms).await;
         world.confirmed().await;
@@ -191,6 +193,45 @@ async fn terms_that_change_after_the_purchase_bite() {
     world.allow(&world.alice, scene.data, scene.build).await;
     world.confirmed().await;
     scene.run(&world).await;
+}
+
+/// A limit counts the tasks that are bought under it; one that was bought before is none of them.
+#[tokio::test]
+async fn a_task_that_a_limit_did_not_count_is_refused() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let (data, enclave) = (scene.data, scene.build.id());
+    let limit = |max_tasks| Terms { max_tasks, ..Terms::default() };
+    scene.run(&world).await;
+
+    world.allow_on(&world.alice, data, enclave, &limit(1)).await;
+    world.followed().await;
+    scene.ask(&world).await.is_denied(&["max_tasks"]);
+    let somebody = &world.stranger.chain;
+    somebody.purchase(&scene.order).await.unwrap();
+    let used_up = somebody.purchase(&scene.order).await.unwrap_err();
+    assert!(used_up.to_string().contains("TasksUsedUp"), "{used_up}");
+    world.confirmed().await;
+    let answer = scene.ask(&world).await;
+    answer.is_denied(&["max_tasks"]);
+    let expected = json!({
+        "code": "max_tasks", "asset": data.0, "max_tasks": 1, "serial": 2, "bought_serial": 1,
+    });
+    assert_eq!(answer.json()["denials"][0], expected);
+    assert_eq!(explained(&world, scene.task).await, ["max_tasks"]);
+
+    // Bought anew, it is counted; the old one stays out, though there is room.
+    world.allow_on(&world.alice, data, enclave, &limit(2)).await;
+    let anew = world.buy_and_begin(&scene.order).await;
+    world.run(scene.build, anew).await.unwrap();
+    scene.ask(&world).await.is_denied(&["max_tasks"]);
+
+    world.allow(&world.alice, data, scene.build).await;
+    world.followed().await;
+    scene.ask(&world).await.is_denied(&["not_yet_confirmed"]);
+    world.confirmed().await;
+    scene.run(&world).await;
+    world.run(scene.build, anew).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,9 +3,7 @@
 use std::fs;
 
 use sesame_domain::{Order, Resource};
-use sesame_indexer::MirrorError;
-use sesame_sms::ServeError;
-use sesame_tests::{Options, Scene, Sms, World, codes_of, seeded};
+use sesame_tests::{Options, Scene, World, codes_of, seeded};
 
 async fn deep() -> World {
     World::with(Options { confirmations: 6, ..Options::default() }).await
@@ -140,27 +138,4 @@ async fn after_many_forks_the_index_is_as_a_fresh_one() {
     for (task, before) in tasks.into_iter().zip(before) {
         assert_eq!(world.sms.explain(task).await.denials, before, "{task}");
     }
-}
-
-#[tokio::test]
-async fn a_reorg_below_the_confirmed_block_stops_the_service() {
-    let mut world = World::start().await;
-    let scene = Scene::set(&world).await;
-    scene.run(&world).await;
-
-    world.node.reorg(world.confirmations() + 3).await;
-
-    let ended = world.sms.ended().await;
-    let below = |ended: &ServeError| {
-        matches!(ended, ServeError::Mirror(MirrorError::ReorgBelowConfirmed { .. }))
-    };
-    assert!(ended.as_ref().is_err_and(below), "{ended:?}");
-
-    // It does not forget that by being started again.
-    let again = Sms::refusal(world.sms.config.clone()).await;
-    assert!(below(&again), "{again:?}");
-    // A person looked, and has the index rebuilt.
-    fs::remove_dir_all(world.sms.data("index")).unwrap();
-    world.sms.start_again().await;
-    world.confirmed().await;
 }

@@ -1,16 +1,16 @@
 //! Random histories of the three registries, and what a mirror makes of their logs: the same as the contracts say.
 
+mod signed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use alloy::{
     network::TransactionBuilder,
     primitives::{Address, B256, Bytes, U256},
     rpc::types::{TransactionReceipt, TransactionRequest},
-    signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolEvent},
 };
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
@@ -25,22 +25,20 @@ use sesame_chain::{
 use sesame_domain::{
     Asset, AssetId, AssetKind, EnclaveId, Order, Registry, Resource, TaskId, TaskStatus, Terms,
 };
-use sesame_indexer::{Confirmation, Decoder, Mirror, Nodes, Pulse};
 use sesame_protocol::{
     results::{TaskDomain, TaskResult},
     signature::Signer,
 };
-use sesame_tests::{Node, World, eventually, seeded};
-use sesame_view::{Origin, View};
+use sesame_tests::{Node, Truth, World, seeded};
+use sesame_view::View;
 use tempfile::TempDir;
-use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const PEOPLE: usize = 4;
 const GAS: u64 = 5_000_000;
-const FUNCTIONS: [&str; 14] = [
+const FUNCTIONS: [&str; 16] = [
     "authorize",
     "authorizeBatch",
+    "authorizeBySig",
     "cancel",
     "complete",
     "expire",
@@ -48,6 +46,7 @@ const FUNCTIONS: [&str; 14] = [
     "register",
     "revoke",
     "revokeBatch",
+    "revokeBySig",
     "revokeGrant",
     "setContent",
     "settle",
@@ -62,32 +61,35 @@ const EIGHT_DAYS: u64 = 8 * 24 * 3600;
 async fn replaying_the_logs_equals_asking_the_contracts() {
     let mut random = seeded();
     let (histories, actions) = if all() { (60, 300) } else { (8, 120) };
-    let mut done = BTreeSet::new();
+    let (mut done, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for number in 1..=histories {
         let mut history = History::new(&mut random).await;
         let folder = TempDir::new().unwrap();
-        let kept = history.view(&folder.path().join("kept"));
+        let kept = Truth::at(&folder.path().join("kept"), &history.deployment);
         history.act(actions / 2).await;
-        history.mirror(&kept).await;
-        history.check(&kept).await;
+        kept.follow(&history.node).await;
+        history.check(&kept.view).await;
         // Far enough for the other way in which the mirror asks for logs.
         if number % 2 == 0 {
-            history.node.mine(40).await;
+            history.pass(40).await;
         }
         history.act(actions - actions / 2).await;
-        history.mirror(&kept).await;
-        history.check(&kept).await;
-        let fresh = history.view(&folder.path().join("fresh"));
-        history.mirror(&fresh).await;
-        history.check(&fresh).await;
-        done.extend(history.told());
+        kept.follow(&history.node).await;
+        history.check(&kept.view).await;
+        let fresh = Truth::at(&folder.path().join("fresh"), &history.deployment);
+        fresh.follow(&history.node).await;
+        history.check(&fresh.view).await;
+        let (succeeded, failed) = history.told();
+        done.extend(succeeded);
+        refused.extend(failed);
     }
     let done: Vec<_> = done.into_iter().collect();
     assert_eq!(done, FUNCTIONS, "a function that nobody could call was not tried");
+    assert!(signed::NEVER.iter().all(|name| refused.contains(name)), "{refused:?}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is how script/test asks for long campaigns")]
-fn all() -> bool {
+pub(crate) fn all() -> bool {
     std::env::var("SESAME_TEST_ALL").is_ok_and(|all| all == "1")
 }
 
@@ -99,16 +101,19 @@ struct Bought {
 }
 
 /// One chain, and what a random history did there.
-struct History<'a> {
-    random: &'a mut StdRng,
-    node: Node,
-    deployment: Deployment,
+pub(crate) struct History<'a> {
+    pub(crate) random: &'a mut StdRng,
+    pub(crate) node: Node,
+    pub(crate) deployment: Deployment,
     reader: Reader,
     people: Vec<Address>,
+    signers: Vec<Signer>,
     sms: Arc<Signer>,
     enclaves: Vec<EnclaveId>,
     assets: Vec<AssetId>,
     tasks: Vec<Bought>,
+    /// Calls whose signature was taken.
+    used: Vec<Bytes>,
     /// Salts and uris that never come twice.
     count: u64,
     time: u64,
@@ -128,12 +133,13 @@ struct Action {
 }
 
 impl<'a> History<'a> {
-    async fn new(random: &'a mut StdRng) -> Self {
+    pub(crate) async fn new(random: &'a mut StdRng) -> Self {
         let node = Node::start();
         let deployment = node.deploy().await;
         let reader = Reader::connect(&node.url(), &deployment).await.unwrap();
-        let address = |index| PrivateKeySigner::from_slice(&node.key(index)).unwrap().address();
-        let people = (0..PEOPLE).map(address).collect();
+        let signer = |index| Signer::from_bytes(&node.key(index)).unwrap();
+        let signers: Vec<_> = (0..PEOPLE).map(signer).collect();
+        let people = signers.iter().map(Signer::address).collect();
         let time = node.head().await.timestamp;
         let sms = Arc::new(Signer::from_bytes(&[7; 32]).unwrap());
         let enclaves = (1..=2).map(|byte| EnclaveId(B256::repeat_byte(byte))).collect();
@@ -144,10 +150,12 @@ impl<'a> History<'a> {
             deployment,
             reader,
             people,
+            signers,
             sms,
             enclaves,
             assets: Vec::new(),
             tasks: Vec::new(),
+            used: Vec::new(),
             count: 0,
             time,
             calls: BTreeMap::new(),
@@ -155,7 +163,7 @@ impl<'a> History<'a> {
     }
 
     /// Does something `times` times, one to three of them in a block.
-    async fn act(&mut self, times: usize) {
+    pub(crate) async fn act(&mut self, times: usize) {
         let mut left = times;
         while left > 0 {
             let together = self.random.random_range(1..=left.min(3));
@@ -195,6 +203,9 @@ impl<'a> History<'a> {
         let (calls, refusals) = self.calls.entry(action.name).or_default();
         *calls += 1;
         *refusals += u32::from(!receipt.status());
+        if receipt.status() && action.name.ends_with("BySig") {
+            self.used.push(action.data);
+        }
         for log in receipt.logs() {
             if let Ok(event) = IAssetRegistry::AssetRegistered::decode_log(&log.inner) {
                 self.assets.push(event.assetId.into());
@@ -215,10 +226,11 @@ impl<'a> History<'a> {
         match self.random.random_range(0..100) {
             0..6 => self.register(),
             6..12 => self.set_content().await,
-            12..20 => self.transfer().await,
-            20..42 => self.authorize().await,
-            42..48 => self.revoke().await,
-            48..66 => self.purchase().await,
+            12..18 => self.transfer().await,
+            18..34 => self.authorize().await,
+            34..40 => self.revoke().await,
+            40..50 => self.signed().await,
+            50..66 => self.purchase().await,
             _ if self.tasks.is_empty() => self.authorize().await,
             66..76 => {
                 let data =
@@ -355,7 +367,8 @@ impl<'a> History<'a> {
         terms
     }
 
-    async fn revoke(&mut self) -> Action {
+    /// Usually one whose authorization holds.
+    async fn a_pair(&mut self) -> (AssetId, EnclaveId) {
         let (mut asset, mut enclave) = (self.an_asset(), self.an_enclave());
         for _ in 0..8 {
             if self.holds(asset, enclave).await {
@@ -363,6 +376,11 @@ impl<'a> History<'a> {
             }
             (asset, enclave) = (self.an_asset(), self.an_enclave());
         }
+        (asset, enclave)
+    }
+
+    async fn revoke(&mut self) -> Action {
+        let (asset, enclave) = self.a_pair().await;
         let from = self.owner_of(asset).await;
         if self.random.random_ratio(1, 3) {
             let mut enclaves = Vec::new();
@@ -505,37 +523,28 @@ impl<'a> History<'a> {
         self.on_task("revokeGrant", |is, _| !is.is_final(), data).await
     }
 
-    fn view(&self, path: &std::path::Path) -> Arc<View> {
-        let Deployment { chain_id, first_block, .. } = self.deployment;
-        let registries = self.deployment.contracts().map(|(address, _)| address);
-        Arc::new(View::open(path, &Origin { chain_id, first_block, registries }).unwrap())
+    /// Blocks in which nothing happens.
+    pub(crate) async fn pass(&mut self, blocks: u64) {
+        self.node.mine(blocks).await;
+        self.time = self.time.max(self.node.head().await.timestamp);
     }
 
-    /// Lets a mirror follow the node until it has caught up.
-    async fn mirror(&self, view: &Arc<View>) {
-        let contracts = self.deployment.contracts();
-        let addresses = contracts.map(|(address, _)| address);
-        let mirror = Mirror {
-            nodes: Nodes::new(&[self.node.url()], None, &addresses).await.unwrap(),
-            view: view.clone(),
-            decoder: Decoder::new(&self.deployment),
-            chain_id: self.deployment.chain_id,
-            contracts,
-            first_block: self.deployment.first_block,
-            confirmation: Confirmation::Blocks(2),
-            prove_every: 8,
-            poll: Duration::from_millis(5),
-            pulse: watch::Sender::new(Pulse::default()),
-        };
-        let (stop, head) = (CancellationToken::new(), self.node.head().await);
-        let running = TaskTracker::new().spawn(mirror.run(stop.clone()));
-        eventually("the mirror has caught up", async || {
-            assert!(!running.is_finished(), "the mirror stopped");
-            view.cursor().unwrap().filter(|cursor| cursor.head.hash == head.hash).map(drop)
-        })
-        .await;
-        stop.cancel();
-        running.await.unwrap().unwrap();
+    /// Replaces the newest blocks; what only they knew is forgotten.
+    pub(crate) async fn reorg(&mut self, depth: u64) {
+        self.node.reorg(depth).await;
+        let (mut assets, mut tasks) = (Vec::new(), Vec::new());
+        for asset in self.assets.drain(..) {
+            if self.reader.owner_of(asset).await.is_ok() {
+                assets.push(asset);
+            }
+        }
+        for task in self.tasks.drain(..) {
+            if matches!(self.reader.task_status(task.id).await, Ok(Some(_))) {
+                tasks.push(task);
+            }
+        }
+        (self.assets, self.tasks) = (assets, tasks);
+        self.time = self.time.max(self.node.head().await.timestamp);
     }
 
     /// The view says of everything what the contracts say.
@@ -587,12 +596,15 @@ impl<'a> History<'a> {
         }
     }
 
-    /// What was done at least once.
+    /// What was done at least once, and what was refused at least once.
     #[expect(clippy::print_stdout, reason = "who reads a failure wants to know what happened")]
-    fn told(&self) -> Vec<&'static str> {
+    fn told(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         let (assets, tasks) = (self.assets.len(), self.tasks.len());
         println!("{assets} assets, {tasks} tasks; (calls, refusals): {:?}", self.calls);
-        let done = self.calls.iter().filter(|(_, (calls, refusals))| refusals < calls);
-        done.map(|(name, _)| *name).collect()
+        let names = |chosen: fn(u32, u32) -> bool| {
+            let calls = self.calls.iter().filter(|(_, (calls, refused))| chosen(*calls, *refused));
+            calls.map(|(name, _)| *name).collect()
+        };
+        (names(|calls, refused| refused < calls), names(|_, refused| refused > 0))
     }
 }

@@ -1,20 +1,14 @@
 //! The service stops, on purpose or not, and goes on where it was: the index is disposable, the vault is not.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, os::unix::fs::FileExt, path::Path, time::Duration};
 
 use alloy::primitives::Address;
-use sesame_client::{owner::PushOptions, public::Public};
+use sesame_client::owner::PushOptions;
 use sesame_domain::{Order, SecretId};
-use sesame_protocol::status::{State, Status};
 use sesame_sms::{ReceiptError, ServeError, verify_log};
-use sesame_tests::{Build, Person, Scene, Sms, World, codes_of, eventually, now, seeded};
+use sesame_tests::{
+    Build, Launch, Person, Program, Scene, Sms, World, codes_of, eventually, now, seeded,
+};
 
 #[tokio::test]
 async fn secrets_and_index_go_on() {
@@ -44,22 +38,6 @@ async fn what_happened_meanwhile_counts() {
     world.sms.ready().await;
 
     scene.ask(&world).await.is_denied(&["grant_revoked"]);
-}
-
-/// The chain forked while the service was away.
-#[tokio::test]
-async fn a_fork_meanwhile_is_undone() {
-    let mut world = World::start().await;
-    let scene = Scene::set(&world).await;
-    world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
-    world.followed().await;
-
-    world.sms.stop().await;
-    world.node.reorg(1).await;
-    world.sms.start_again().await;
-    world.followed().await;
-
-    scene.run(&world).await;
 }
 
 #[tokio::test]
@@ -208,149 +186,17 @@ async fn a_damaged_vault_is_an_internal_error() {
     assert!(!body.to_lowercase().contains("rocksdb") && !body.contains("sst"), "{body}");
 }
 
-const BUILD: &str = "run cargo build -p sesame --features simulated";
-
-/// The service as a program of its own, so that it can be killed.
-struct Program {
-    child: Child,
-    base: String,
-}
-
-impl Program {
-    /// Starts `sesame serve` on the data in `folder`.
-    fn start(world: &World, folder: &std::path::Path, listen: &str) -> Self {
-        let manifest = world.folder().join("deployment.json");
-        fs::write(&manifest, serde_json::to_string(&world.deployment).unwrap()).unwrap();
-        let mut child = Command::new(program())
-            .env("NO_COLOR", "1")
-            .args(["serve", "--confirmations", "2", "--poll-ms", "20", "--max-head-age-s", "3600"])
-            .args(["--listen", listen, "--rpc-url", &world.node.url()])
-            .args(["--insecure-trust-simulated-root", &world.root.address().to_string()])
-            .arg("--deployment")
-            .arg(manifest)
-            .arg("--data-dir")
-            .arg(folder)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said: Vec<String> = Vec::new();
-        let base = lines
-            .find_map(|line| Some(line.split_once("serving at ")?.1.split(' ').next()?.to_owned()));
-        let base = base.unwrap_or_else(|| panic!("it does not serve: {said:?}"));
-        // Nobody reads the rest, but the pipe must not fill.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, base }
-    }
-
-    async fn status(&self) -> Status {
-        let public = Public::new(&self.base).unwrap();
-        eventually("the program answers", async || public.status().await.ok()).await
-    }
-
-    async fn ready(&self) {
-        eventually("the program is ready", async || {
-            (self.status().await.state == State::Ready).then_some(())
-        })
-        .await;
-    }
-
-    fn listen(&self) -> String {
-        self.base.trim_start_matches("http://").to_owned()
-    }
-
-    /// `kill -9`.
-    fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        // It may have ended by itself: the story will notice.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// The binary beside this one.
-fn program() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let program = own.parent().and_then(std::path::Path::parent).unwrap().join("sesame");
-    assert!(program.exists(), "there is no {}: {BUILD}", program.display());
-    program
-}
-
-/// Killed at any moment of its backfill, the index goes on from a whole block.
-#[tokio::test]
-async fn killed_in_mid_backfill_it_goes_on() {
-    let world = World::start().await;
-    let (build, app) = (Build::of("sum"), world.app(&world.developer).await);
-    world.allow(&world.developer, app, build).await;
-    let mut tasks = Vec::new();
-    for round in 0..6u64 {
-        let order = Order { params: format!("--round {round}"), ..world.order(app, build) };
-        let task = world.buy(&order).await;
-        if round % 2 == 0 {
-            world.begin(task).await;
-        }
-        tasks.push(task);
-        world.node.mine(400).await;
-    }
-    world.confirmed().await;
-    // The same identity, so that the orders are for both.
-    let folder = world.folder().join("killed");
-    fs::create_dir_all(folder.join("keys")).unwrap();
-    for key in fs::read_dir(world.sms.data("keys")).unwrap().map(Result::unwrap) {
-        if key.file_name() != "vault.key" {
-            fs::copy(key.path(), folder.join("keys").join(key.file_name())).unwrap();
-        }
-    }
-    let mut random = seeded();
-
-    let mut interrupted = 0;
-    for _ in 0..8 {
-        let program = Program::start(&world, &folder, "127.0.0.1:0");
-        let pause = rand::Rng::random_range(&mut random, 0..150);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let state = program.status().await.state;
-        program.kill();
-        if state == State::Backfilling {
-            interrupted += 1;
-        } else {
-            // It was done already: once more from the beginning.
-            fs::remove_dir_all(folder.join("index")).unwrap();
-        }
-    }
-    assert!(interrupted > 0, "no kill came in mid-backfill");
-    let program = Program::start(&world, &folder, "127.0.0.1:0");
-    program.ready().await;
-
-    let public = Public::new(&program.base).unwrap();
-    let status = program.status().await;
-    assert_eq!(status.identity, world.sms.identity);
-    assert_eq!(status.head, world.sms.status().await.head);
-    for task in tasks {
-        let question = sesame_client::public::Question { task, ..Default::default() };
-        let explained = public.explain(&question).await.unwrap();
-        assert_eq!(explained, world.sms.explain(task).await);
-    }
-}
-
 /// Killed at any moment of a push, it keeps what it acknowledged and nothing half.
 #[tokio::test]
 async fn killed_in_mid_push_it_keeps_what_it_acknowledged() {
     let world = World::start().await;
     let folder = world.folder().join("killed");
     let mut random = seeded();
-    let program = Program::start(&world, &folder, "127.0.0.1:0");
+    let launch = |listen| launch(&world, &folder, listen);
+    let program = Program::start(&launch("127.0.0.1:0"));
     program.ready().await;
     let (identity, listen) = (program.status().await.identity, program.listen());
-    let sms = (program.base.as_str(), identity);
+    let sms = (program.base(), identity);
     let owner = Person::new(world.node.key(3), &world.node.url(), &world.deployment, sms).await;
     program.kill();
     let secret = owner.secret("counter");
@@ -358,7 +204,7 @@ async fn killed_in_mid_push_it_keeps_what_it_acknowledged() {
 
     let mut acknowledged = 0;
     for _ in 0..6 {
-        let program = Program::start(&world, &folder, &listen);
+        let program = Program::start(&launch(&listen));
         program.ready().await;
         let shown = owner.owner.show(now(), &secret).await.unwrap();
         let kept = shown.map_or(0, |metadata| metadata.version);
@@ -383,7 +229,7 @@ async fn killed_in_mid_push_it_keeps_what_it_acknowledged() {
     }
     assert!(acknowledged > 0, "nothing was acknowledged");
 
-    let program = Program::start(&world, &folder, &listen);
+    let program = Program::start(&launch(&listen));
     program.ready().await;
     let newest = owner.owner.show(now(), &secret).await.unwrap().unwrap();
     assert!(newest.version >= acknowledged);
@@ -396,6 +242,17 @@ async fn killed_in_mid_push_it_keeps_what_it_acknowledged() {
     let [secret] = bundle.secrets.as_slice() else { panic!("{bundle:?}") };
     assert_eq!(secret.version, newest.version);
     assert!(secret.value.as_slice() == value(newest.version), "the value is torn");
+}
+
+fn launch<'a>(world: &'a World, folder: &'a Path, listen: &'a str) -> Launch<'a> {
+    Launch {
+        rpc_url: world.node.url(),
+        deployment: &world.deployment,
+        folder,
+        listen,
+        confirmations: 2,
+        root: Some(world.published()),
+    }
 }
 
 /// What an enclave gets from the program, once it follows the chain.
@@ -411,7 +268,7 @@ async fn released(
     let key = EnclaveKey::random();
     let (thumbprint, signer) = (key.thumbprint(), world.worker.signer());
     let guest =
-        sesame_client::enclave::Guest::new(&program.base, identity, key, Tee::Sample).unwrap();
+        sesame_client::enclave::Guest::new(program.base(), identity, key, Tee::Sgx).unwrap();
     let domain = world.sms.domain();
     let voucher = SignedVoucher::sign(task, identity, thumbprint, now() + 300, &domain, &signer);
     eventually("the program releases", async || {
@@ -420,7 +277,7 @@ async fn released(
         match session.bundle(task).await {
             Ok(bundle) => Some(bundle),
             Err(error) if error.passes_with_time() => None,
-            Err(error) => panic!("{error}; an old program? {BUILD}"),
+            Err(error) => panic!("{error}; an old program?"),
         }
     })
     .await

@@ -5,15 +5,13 @@ use std::convert::Infallible;
 use alloy::primitives::Address;
 use reqwest::Method;
 use serde_json::Value;
-use sesame_attestation::simulated::{IMITATES, enclave_id_of};
+use sesame_attestation::simulated::{Imitated, Root, enclave_id_of};
 use sesame_client::enclave::{EnclaveError, Guest, Session};
 use sesame_domain::{EnclaveId, Resource, TaskId};
 use sesame_protocol::{
     bundle::Bundle,
-    evidence::SimulatedEvidence,
     jwe::EnclaveKey,
     rcar::{self, SESSION_COOKIE, Tee},
-    signature::Signer,
     typed::Domain,
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
@@ -37,7 +35,7 @@ impl Build {
     /// What owners whitelist.
     #[must_use]
     pub fn id(&self) -> EnclaveId {
-        enclave_id_of(&self.measurement)
+        enclave_id_of(Imitated::Sgx, &self.measurement)
     }
 
     /// A quote for this build under a root.
@@ -45,8 +43,8 @@ impl Build {
     /// # Panics
     /// Never: a quote is JSON.
     #[must_use]
-    pub fn quote(&self, report_data: [u8; 64], root: &Signer) -> Value {
-        let quote = SimulatedEvidence::quote(IMITATES, &self.measurement, report_data, root);
+    pub fn quote(&self, report_data: [u8; 64], root: &Root) -> Value {
+        let quote = root.evidence(Imitated::Sgx, &self.measurement, report_data);
         serde_json::to_value(quote).expect("a quote is JSON")
     }
 }
@@ -56,7 +54,7 @@ impl Build {
 pub struct Enclave<'w> {
     build: Build,
     guest: Guest,
-    root: &'w Signer,
+    root: &'w Root,
     domain: Domain,
     sms: Address,
 }
@@ -67,8 +65,8 @@ impl<'w> Enclave<'w> {
     /// # Panics
     /// Never: the service has a URL.
     #[must_use]
-    pub fn new(build: Build, sms: &Sms, root: &'w Signer) -> Self {
-        let guest = Guest::new(sms.base(), sms.identity, EnclaveKey::random(), Tee::Sample)
+    pub fn new(build: Build, sms: &Sms, root: &'w Root) -> Self {
+        let guest = Guest::new(sms.base(), sms.identity, EnclaveKey::random(), Tee::Sgx)
             .expect("the service has a URL");
         Self { build, guest, root, domain: sms.domain(), sms: sms.identity }
     }
@@ -118,7 +116,7 @@ pub struct Attester<'w> {
     pub nonce: String,
     /// The cookie: the challenge's, then the session's.
     pub cookie: String,
-    root: &'w Signer,
+    root: &'w Root,
     sms: &'w Sms,
 }
 
@@ -127,15 +125,15 @@ impl<'w> Attester<'w> {
     ///
     /// # Panics
     /// When the service does not challenge.
-    pub async fn challenged(build: Build, sms: &'w Sms, root: &'w Signer) -> Self {
-        Self::challenged_as(Tee::Sample, build, sms, root).await
+    pub async fn challenged(build: Build, sms: &'w Sms, root: &'w Root) -> Self {
+        Self::challenged_as(Tee::Sgx, build, sms, root).await
     }
 
     /// An enclave that has been challenged as one of another TEE.
     ///
     /// # Panics
     /// When the service does not challenge.
-    pub async fn challenged_as(tee: Tee, build: Build, sms: &'w Sms, root: &'w Signer) -> Self {
+    pub async fn challenged_as(tee: Tee, build: Build, sms: &'w Sms, root: &'w Root) -> Self {
         let request = sms.request(Method::POST, "kbs/v0/auth").json(&rcar::request(tee));
         let answer = Answer::to(request).await;
         answer.is_ok();

@@ -6,23 +6,29 @@
 
 mod answer;
 mod chance;
+mod drip;
 mod enclave;
 mod liar;
 mod node;
 mod people;
+mod program;
 mod scene;
 mod service;
+mod truth;
 mod wait;
 mod world;
 
 pub use answer::{Answer, codes_of};
 pub use chance::seeded;
+pub use drip::drip;
 pub use enclave::{Attester, Build, Enclave};
 pub use liar::{Liar, Tale};
 pub use node::Node;
 pub use people::Person;
+pub use program::{Launch, Program, program};
 pub use scene::{Scene, key_of};
 pub use service::Sms;
+pub use truth::Truth;
 pub use wait::{eventually, now};
 pub use world::{Options, World};
 

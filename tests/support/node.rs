@@ -1,4 +1,4 @@
-//! The chain: an anvil of its own on a free port, with the three contracts.
+//! The chain: an anvil of its own on a free port, with the three contracts and, where a story wants one, an ERC-20.
 
 use std::{borrow::Cow, fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::TransactionRequest,
-    sol_types::SolValue,
+    sol_types::{SolCall, SolValue},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use sesame_chain::{CodeHashes, Deployment};
@@ -18,6 +18,13 @@ use sesame_domain::Block;
 use crate::{ROOT, eventually};
 
 const HINT: &str = "run script/setup and forge build";
+
+alloy::sol! {
+    /// What the token of the contracts' tests has beside ERC-20.
+    interface IToken {
+        function mint(address to, uint256 amount) external;
+    }
+}
 
 /// A chain of its own. Gone when dropped.
 #[derive(Debug)]
@@ -33,10 +40,29 @@ impl Node {
     /// When anvil is not installed.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A fresh chain of this id.
+    ///
+    /// # Panics
+    /// When anvil is not installed.
+    #[must_use]
+    pub fn of_chain(id: u64) -> Self {
+        Self::start_with(&["--chain-id", &id.to_string()])
+    }
+
+    /// A fresh chain with more arguments for anvil.
+    ///
+    /// # Panics
+    /// When anvil is not installed.
+    #[must_use]
+    pub fn start_with(more: &[&str]) -> Self {
         let anvil = Anvil::at(program())
             .host("127.0.0.1")
             .port(0u16)
             .args(["--balance", "10000", "--slots-in-an-epoch", "1"])
+            .args(more)
             .try_spawn()
             .unwrap_or_else(|error| panic!("anvil does not start ({error}): {HINT}"));
         let provider = ProviderBuilder::new().connect_http(anvil.endpoint_url()).erased();
@@ -47,6 +73,12 @@ impl Node {
     #[must_use]
     pub fn url(&self) -> String {
         self.anvil.endpoint()
+    }
+
+    /// Where it announces new heads.
+    #[must_use]
+    pub fn heads_url(&self) -> String {
+        self.anvil.ws_endpoint()
     }
 
     /// The secret key of a funded account.
@@ -138,8 +170,7 @@ impl Node {
     /// # Panics
     /// When they are not compiled, or the deployment fails.
     pub async fn deploy(&self) -> Deployment {
-        let deployer = self.anvil.addresses().last().copied().expect("anvil has ten accounts");
-        let nonce = self.provider.get_transaction_count(deployer).await.expect("the node answers");
+        let (deployer, nonce) = self.deployer().await;
         let [assets, whitelist, tasks] = [0, 1, 2].map(|n| deployer.create(nonce + n));
         let first_block = self.head().await.number + 1;
         for (nonce, contract, argument) in [
@@ -147,12 +178,8 @@ impl Node {
             (nonce + 1, "EnclaveWhitelist", Some(assets)),
             (nonce + 2, "TaskRegistry", Some(whitelist)),
         ] {
-            let transaction = TransactionRequest::default()
-                .with_from(deployer)
-                .with_nonce(nonce)
-                .with_gas_limit(8_000_000)
-                .with_deploy_code(creation_code(contract, argument));
-            let _: B256 = self.call("eth_sendTransaction", (transaction,)).await;
+            let code = creation_code(contract, contract, argument);
+            self.send(deployer, nonce, TransactionRequest::default().with_deploy_code(code)).await;
         }
         eventually("the contracts are deployed", async || {
             let code = self.provider.get_code_at(tasks).await.expect("the node answers");
@@ -169,6 +196,41 @@ impl Node {
             task_registry: tasks,
             code_hashes: Some(CodeHashes { asset_registry, enclave_whitelist, task_registry }),
         }
+    }
+
+    /// Deploys the ERC-20 of the contracts' own tests, and gives each holder as much of it.
+    ///
+    /// # Panics
+    /// When it is not compiled, or the node does not answer.
+    pub async fn token(&self, holders: &[Address], amount: U256) -> Address {
+        let (deployer, mut nonce) = self.deployer().await;
+        let token = deployer.create(nonce);
+        let code = creation_code("Tokens", "Token", None);
+        self.send(deployer, nonce, TransactionRequest::default().with_deploy_code(code)).await;
+        for &to in holders {
+            nonce += 1;
+            let mint = IToken::mintCall { to, amount }.abi_encode();
+            let mint = TransactionRequest::default().with_to(token).with_input(mint);
+            self.send(deployer, nonce, mint).await;
+        }
+        eventually("the token is out", async || {
+            let sent = self.provider.get_transaction_count(deployer).await;
+            (sent.expect("the node answers") > nonce).then_some(())
+        })
+        .await;
+        token
+    }
+
+    /// Who deploys, and the nonce of the next transaction.
+    async fn deployer(&self) -> (Address, u64) {
+        let deployer = self.anvil.addresses().last().copied().expect("anvil has ten accounts");
+        let nonce = self.provider.get_transaction_count(deployer).await.expect("the node answers");
+        (deployer, nonce)
+    }
+
+    async fn send(&self, from: Address, nonce: u64, transaction: TransactionRequest) {
+        let transaction = transaction.with_from(from).with_nonce(nonce).with_gas_limit(8_000_000);
+        let _: B256 = self.call("eth_sendTransaction", (transaction,)).await;
     }
 
     async fn code_hash(&self, contract: Address) -> B256 {
@@ -204,8 +266,8 @@ fn program() -> PathBuf {
     program
 }
 
-fn creation_code(contract: &str, argument: Option<Address>) -> Bytes {
-    let path = format!("{ROOT}/target/forge/out/{contract}.sol/{contract}.json");
+fn creation_code(file: &str, contract: &str, argument: Option<Address>) -> Bytes {
+    let path = format!("{ROOT}/target/forge/out/{file}.sol/{contract}.json");
     let text = fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("cannot read {path} ({error}): {HINT}"));
     let artifact: serde_json::Value = serde_json::from_str(&text).expect("forge writes JSON");

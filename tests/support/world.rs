@@ -1,13 +1,17 @@
 //! The world of one story.
 
-use std::time::Duration;
+use std::{fs, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use alloy::primitives::{Address, B256};
+use sesame_attestation::simulated::Root;
 use sesame_chain::{Content, Deployment};
 use sesame_client::enclave::EnclaveError;
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, Resource, TaskId, Terms};
-use sesame_protocol::{bundle::Bundle, signature::Signer};
-use sesame_sms::{Config, Confirmation, Policy};
+use sesame_protocol::bundle::Bundle;
+use sesame_sms::{
+    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Policy,
+    TOKEN_LIFE,
+};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -24,6 +28,12 @@ pub struct Options {
     pub max_head_age: u64,
     /// Bytes of the disk that secrets leave free.
     pub free_reserve_bytes: u64,
+    /// Longest time for one request.
+    pub request_time: Duration,
+    /// Seconds for which challenges and sessions hold.
+    pub session_life: u64,
+    /// How much strangers may ask for; by default as much as they can.
+    pub limits: Limits,
 }
 
 impl Default for Options {
@@ -33,6 +43,14 @@ impl Default for Options {
             max_lag: Duration::from_secs(10),
             max_head_age: 3600,
             free_reserve_bytes: 0,
+            request_time: DEFAULT_REQUEST_TIME,
+            session_life: TOKEN_LIFE,
+            limits: Limits {
+                requests_per_second: NonZeroU32::MAX,
+                burst: NonZeroU32::MAX,
+                verifications_waiting: 1024,
+                ..Limits::default()
+            },
         }
     }
 }
@@ -57,7 +75,7 @@ pub struct World {
     /// The contracts.
     pub deployment: Deployment,
     /// The root of the simulated TEE that the operator trusts.
-    pub root: Signer,
+    pub root: Root,
     /// The chain.
     pub node: Node,
     folder: TempDir,
@@ -77,7 +95,7 @@ impl World {
         let node = Node::start();
         let deployment = node.deploy().await;
         let folder = TempDir::new().expect("there is a folder for temporary files");
-        let root = Signer::random();
+        let root = Root::make(now());
         let config = Config {
             rpc_urls: vec![node.url()],
             quorum: None,
@@ -85,11 +103,17 @@ impl World {
             deployment: deployment.clone(),
             data_dir: folder.path().join("data"),
             confirmation: Confirmation::Blocks(options.confirmations),
+            history: History::All,
             poll: Duration::from_millis(20),
+            heads_urls: Vec::new(),
             max_lag: options.max_lag,
             max_head_age: options.max_head_age,
             free_reserve_bytes: options.free_reserve_bytes,
-            policy: Policy::insecure_trusting_simulated(root.address()),
+            request_time: options.request_time,
+            session_life: options.session_life,
+            limits: options.limits,
+            collateral: CollateralSource::None,
+            policy: Policy::insecure_trusting_simulated(root.published().clone()),
         };
         let sms = Sms::start(config).await;
         let url = node.url();
@@ -112,6 +136,20 @@ impl World {
         };
         world.confirmed().await;
         world
+    }
+
+    /// The folder that the root of the simulated TEE published.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn published(&self) -> PathBuf {
+        let folder = self.folder.path().join("root.pub");
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        for (name, bytes) in self.root.published().files() {
+            fs::write(folder.join(name), bytes).expect("a file can be written");
+        }
+        folder
     }
 
     /// A folder of the story's own.

@@ -1,15 +1,6 @@
-//! A node that lies: an HTTP proxy in front of an honest one, which alters what it answers.
+//! What the node does to its answers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
-
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
-use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tokio_util::task::TaskTracker;
 
 /// What the node does to its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +9,13 @@ pub enum Tale {
     Truth,
     /// Drops the last log of every answer that has several.
     OmitOneLog,
+    /// Of the logs of one contract about one thing in one block, gives the first alone: blooms and order stay plausible. Its
+    /// receipts are whole.
+    OmitTwins,
+    /// The same, and its receipts lack them as well.
+    OmitTwinsEverywhere,
+    /// Gives no logs of this block.
+    OmitBlock(u64),
     /// Says that there are no logs at all.
     NoLogs,
     /// Has no logs of its newest block yet, nor receipts.
@@ -46,106 +44,21 @@ pub enum Tale {
     AlterProof,
     /// Cuts every answer off.
     Truncate,
-    /// Answers 503 to this many of ten requests.
+    /// Answers 503 to this many of ten requests, and closes the WebSockets on which they came.
     Busy(u64),
     /// Refuses ranges of logs wider than this.
     Narrow(u64),
+    /// Answers batches from back to front, and over a WebSocket later requests before earlier ones.
+    OutOfOrder,
+    /// Takes subscriptions, and never notifies.
+    Mute,
+    /// Notifies of heads that do not exist.
+    Phantoms,
+    /// Closes a WebSocket after so many notifications.
+    HangUp(u64),
 }
 
-/// The proxy. Gone when dropped.
-#[derive(Debug)]
-pub struct Liar {
-    url: String,
-    tale: watch::Sender<Tale>,
-    running: JoinHandle<()>,
-}
-
-struct Shared {
-    upstream: String,
-    http: Client,
-    tale: watch::Receiver<Tale>,
-    requests: AtomicU64,
-}
-
-impl Liar {
-    /// A proxy in front of the node at `upstream`.
-    ///
-    /// # Panics
-    /// When no port is free.
-    pub async fn before(upstream: String, tale: Tale) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it listens"));
-        let (tale, heard) = watch::channel(tale);
-        let shared =
-            Shared { upstream, http: Client::new(), tale: heard, requests: AtomicU64::new(0) };
-        let router = Router::new().route("/", post(answer)).with_state(Arc::new(shared));
-        let running = TaskTracker::new().spawn(async move {
-            axum::serve(listener, router).await.expect("the proxy serves");
-        });
-        Self { url, tale, running }
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn url(&self) -> String {
-        self.url.clone()
-    }
-
-    /// From now on it tells this.
-    pub fn tell(&self, tale: Tale) {
-        self.tale.send_replace(tale);
-    }
-}
-
-impl Drop for Liar {
-    fn drop(&mut self) {
-        self.running.abort();
-    }
-}
-
-async fn answer(
-    State(shared): State<Arc<Shared>>,
-    Json(mut request): Json<Value>,
-) -> axum::response::Response {
-    let tale = *shared.tale.borrow();
-    let count = shared.requests.fetch_add(1, Ordering::SeqCst);
-    if matches!(tale, Tale::Busy(tenths) if count * 7 % 10 < tenths) {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    if let Tale::StaleHead(number) = tale {
-        each(&mut request, |call| stale(call, number));
-    }
-    let sent = shared.http.post(&shared.upstream).json(&request).send().await;
-    let Ok(answer) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
-    let Ok(mut answer) = answer.json::<Value>().await else {
-        return StatusCode::BAD_GATEWAY.into_response();
-    };
-    let newest = newest(&shared, tale).await;
-    let mut calls = Vec::new();
-    each(&mut request, |call| calls.push(call.clone()));
-    each(&mut answer, |answer| {
-        let call = calls.iter().find(|call| call["id"] == answer["id"]);
-        if let Some(call) = call {
-            spoil(tale, call, answer, newest);
-        }
-    });
-    if tale == Tale::Truncate {
-        let text = answer.to_string();
-        return text[..text.len() / 2].to_owned().into_response();
-    }
-    Json(answer).into_response()
-}
-
-/// One call or answer, or each of a batch.
-fn each(value: &mut Value, mut change: impl FnMut(&mut Value)) {
-    if let Value::Array(batch) = value {
-        batch.iter_mut().for_each(change);
-    } else {
-        change(value);
-    }
-}
-
-fn stale(call: &mut Value, number: u64) {
+pub(super) fn stale(call: &mut Value, number: u64) {
     if call["method"] == "eth_getBlockByNumber" {
         let asked = call["params"][0].as_str().unwrap_or_default();
         let height = u64::from_str_radix(asked.trim_start_matches("0x"), 16).unwrap_or(u64::MAX);
@@ -153,22 +66,20 @@ fn stale(call: &mut Value, number: u64) {
     }
 }
 
-async fn newest(shared: &Shared, tale: Tale) -> u64 {
-    if tale != Tale::LogsLag {
-        return 0;
-    }
-    let call = json!({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []});
-    let answer = shared.http.post(&shared.upstream).json(&call).send().await;
-    let Ok(answer) = answer else { return 0 };
-    number(&answer.json::<Value>().await.unwrap_or_default()["result"])
-}
-
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     let digits = value.as_str().unwrap_or_default().trim_start_matches("0x");
     u64::from_str_radix(digits, 16).unwrap_or_default()
 }
 
-fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
+/// A head far ahead, which hashes to nothing.
+pub(super) fn phantom(notification: &mut Value) {
+    let head = &mut notification["params"]["result"];
+    head["number"] = json!(format!("{:#x}", number(&head["number"]) + 1000));
+    head["hash"] = flipped(&head["hash"]);
+    head["parentHash"] = flipped(&head["parentHash"]);
+}
+
+pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
     let method = call["method"].as_str().unwrap_or_default();
     if let (Tale::Narrow(width), "eth_getLogs") = (tale, method) {
         let filter = &call["params"][0];
@@ -202,6 +113,8 @@ fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
 fn spoil_logs(tale: Tale, logs: &mut Vec<Value>, newest: u64) {
     match tale {
         Tale::OmitOneLog if logs.len() > 1 => drop(logs.pop()),
+        Tale::OmitTwins | Tale::OmitTwinsEverywhere => omit_twins(logs),
+        Tale::OmitBlock(block) => logs.retain(|log| number(&log["blockNumber"]) != block),
         Tale::NoLogs => logs.clear(),
         Tale::LogsLag => logs.retain(|log| number(&log["blockNumber"]) < newest),
         Tale::DropBlocks => logs.retain(|log| number(&log["blockNumber"]).is_multiple_of(2)),
@@ -234,6 +147,16 @@ fn spoil_logs(tale: Tale, logs: &mut Vec<Value>, newest: u64) {
     }
 }
 
+fn omit_twins(logs: &mut Vec<Value>) {
+    let mut seen = Vec::new();
+    logs.retain(|log| {
+        let kind = [&log["blockNumber"], &log["address"], &log["topics"][0]].map(Value::to_string);
+        let new = !seen.contains(&kind);
+        seen.push(kind);
+        new
+    });
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other tale leaves these alone")]
 fn spoil_receipts(tale: Tale, result: &mut Value, newest: u64) {
     let Some(receipts) = result.as_array_mut() else { return };
@@ -242,6 +165,13 @@ fn spoil_receipts(tale: Tale, result: &mut Value, newest: u64) {
             for receipt in receipts {
                 if receipt["logs"][0].is_object() {
                     receipt["logs"][0]["topics"][0] = flipped(&receipt["logs"][0]["topics"][0]);
+                }
+            }
+        }
+        Tale::OmitTwinsEverywhere => {
+            for receipt in receipts {
+                if let Some(logs) = receipt["logs"].as_array_mut() {
+                    omit_twins(logs);
                 }
             }
         }

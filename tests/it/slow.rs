@@ -1,0 +1,46 @@
+//! A request has its time; who sends its body too slowly is answered all the same.
+
+use std::time::Duration;
+
+use sesame_protocol::{
+    owner::{AUTHORIZATION_HEADER, SEALED_CONTENT_TYPE, SignedUpdate},
+    typed::SecretUpdate,
+};
+use sesame_tests::{Answer, Options, World, drip, now};
+
+#[tokio::test]
+async fn a_body_that_takes_too_long_is_answered_in_the_form_of_its_surface() {
+    let request_time = Duration::from_secs(2);
+    let world = World::with(Options { request_time, ..Options::default() }).await;
+    let (owner, secret) = (&world.requester, world.requester.secret("slow"));
+    let sealing = world.sms.keys().await.sealing();
+    let update = SecretUpdate::new(&secret, owner.address(), 0, 1, sealing, now() + 300);
+    let (signed, body) =
+        SignedUpdate::seal(update, b"value", &world.sms.domain(), &owner.signer()).unwrap();
+    let header = signed.to_header();
+    let headers = [(AUTHORIZATION_HEADER, header.as_str()), ("content-type", SEALED_CONTENT_TYPE)];
+
+    let push = format!("PUT /v1/{secret}");
+    let (by_owner, by_enclave, in_path) = tokio::join!(
+        drip(&world.sms, &push, &headers),
+        drip(&world.sms, "POST /kbs/v0/auth", &[]),
+        drip(&world.sms, "POST /kbs/e30/v0/auth", &[]),
+    );
+
+    by_owner.is_problem(408, "request_timeout");
+    assert_eq!(by_owner.header("content-type"), Some("application/problem+json"));
+    for answer in [by_enclave, in_path] {
+        answer.is_problem(408, "request_timeout");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.json().get("status"), None, "an ErrorInformation has no status");
+    }
+
+    // Nothing was kept of it: the same push counts when it comes in time.
+    assert_eq!(owner.owner.show(now(), &secret).await.unwrap(), None);
+    let path = format!("v1/{secret}");
+    let mut request = world.sms.request(reqwest::Method::PUT, &path).body(body);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    assert_eq!(Answer::to(request).await.status, 201);
+}

@@ -1,0 +1,140 @@
+//! What the operator decides about the index, and what it tells its watchers.
+
+use std::time::Duration;
+
+use sesame_client::public::Question;
+use sesame_domain::TaskId;
+use sesame_sms::{Config, History};
+use sesame_tests::{Liar, Scene, Sms, Tale, World, eventually};
+
+/// A service of its own with an empty index.
+async fn service(world: &World, config: Config) -> Sms {
+    Sms::start(Config { data_dir: world.folder().join("watched"), ..config }).await
+}
+
+/// The value of a line of the metrics, none if there is no such line.
+async fn metric(sms: &Sms, name: &str) -> Option<u64> {
+    let answer = sms.get("metrics").await;
+    answer.is_ok();
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
+}
+
+/// Between two polls lies an hour: only the announcement can have told it.
+#[tokio::test]
+async fn an_announced_head_ends_the_pause() {
+    let world = World::start().await;
+    let mut config = world.sms.config.clone();
+    config.poll = Duration::from_secs(3600);
+    config.max_lag = Duration::from_secs(3600);
+    config.heads_urls = vec!["ws://127.0.0.1:9".to_owned(), world.node.heads_url()];
+    let sms = service(&world, config).await;
+    sms.ready().await;
+    for _ in 0..3 {
+        eventually("the head is announced", async || {
+            world.node.mine(1).await;
+            let head = world.node.head().await;
+            (sms.status().await.head?.number + 1 >= head.number).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Without anybody who announces, polling goes on as ever.
+#[tokio::test]
+async fn a_node_that_announces_nothing_is_polled() {
+    let world = World::start().await;
+    let mut config = world.sms.config.clone();
+    config.heads_urls = vec!["ws://127.0.0.1:9".to_owned(), "nonsense".to_owned()];
+    let sms = service(&world, config).await;
+    sms.ready().await;
+    world.node.mine(3).await;
+    let head = world.node.head().await.number;
+    eventually("the head is polled", async || {
+        (sms.status().await.head?.number == head).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_history_that_is_kept_short_answers_for_the_blocks_that_it_keeps() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let mut config = world.sms.config.clone();
+    config.history = History::Blocks(3);
+    let sms = service(&world, config).await;
+    sms.ready().await;
+    for _ in 0..8 {
+        world.node.mine(1).await;
+        eventually("it follows", async || {
+            let head = world.node.head().await.number;
+            (sms.status().await.head?.number == head).then_some(())
+        })
+        .await;
+    }
+    let status = sms.status().await;
+    let proven = status.last_proof.unwrap().number;
+
+    let at = async |block| {
+        let path = format!("v1/tasks/{}/explain?block={block}", scene.task);
+        sms.get(&path).await
+    };
+    at(proven - 3).await.is_ok();
+    at(proven - 4).await.is_problem(404, "block_unknown");
+    at(1).await.is_problem(404, "block_unknown");
+    let whole = Question { task: scene.task, block: Some(proven - 3), ..Question::default() };
+    let mut expected = world.sms.explain_to(&whole).await;
+    let mut got = sms.explain_to(&whole).await;
+    // The other service has other secrets and another identity.
+    expected.denials.clear();
+    got.denials.clear();
+    (expected.allowed, got.allowed) = (false, false);
+    assert_eq!(got, expected);
+}
+
+#[tokio::test]
+async fn metrics_name_the_check_that_failed() {
+    let world = World::start().await;
+    let liar = Liar::before(world.node.url(), Tale::Truth).await;
+    let mut config = world.sms.config.clone();
+    config.rpc_urls = vec![liar.url()];
+    let sms = service(&world, config).await;
+    sms.ready().await;
+    let failures = "sesame_index_failures_total{check=\"block_hash\"}";
+    assert_eq!(metric(&sms, failures).await, None);
+
+    liar.tell(Tale::AlterHeader);
+    eventually("the lie is counted", async || metric(&sms, failures).await).await;
+
+    liar.tell(Tale::Truth);
+    sms.ready().await;
+    let head = sms.status().await.head.unwrap().number;
+    assert_eq!(metric(&sms, "sesame_index_head").await, Some(head));
+    assert_eq!(metric(&sms, "sesame_ready").await, Some(1));
+}
+
+#[tokio::test]
+async fn metrics_count_reorgs_and_decisions_and_hold_nothing_of_a_caller() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    scene.run(&world).await;
+    let unknown = TaskId([7; 32].into());
+    let bundle = sesame_domain::Resource::Bundle;
+    world.ask(scene.build, unknown, bundle).await.is_denied(&["task_unknown"]);
+    world.node.mine(2).await;
+    world.followed().await;
+    world.node.reorg(1).await;
+    world.followed().await;
+
+    assert_eq!(metric(&world.sms, "sesame_decisions_total{decision=\"released\"}").await, Some(1));
+    assert_eq!(metric(&world.sms, "sesame_decisions_total{decision=\"denied\"}").await, Some(1));
+    assert_eq!(metric(&world.sms, "sesame_index_reorgs_total").await, Some(1));
+    assert_eq!(metric(&world.sms, "sesame_index_undone_blocks_total").await, Some(1));
+    let text = String::from_utf8(world.sms.get("metrics").await.body).unwrap();
+    for secret in [scene.task.to_string(), unknown.to_string(), world.worker.address().to_string()]
+    {
+        assert!(!text.contains(&secret), "{text}");
+    }
+}
