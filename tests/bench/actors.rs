@@ -54,8 +54,8 @@ fn enclave(number: u64, root: &Root) -> anyhow::Result<VerifiedEnclave> {
     let key = EnclaveKey::random();
     let report_data = rcar::report_data("nonce", key.public());
     let measurement = alloy_primitives::keccak256(number.to_be_bytes());
-    let quote = root.evidence(Imitated::Sgx, &measurement.0, report_data);
-    let evidence = Evidence::parse("sgx", &serde_json::to_value(quote)?)?;
+    let document = root.evidence(Imitated::Sgx, &measurement.0, report_data);
+    let evidence = Evidence::parse("sgx", &document)?;
     let verifier = Verifier::new(Policy::insecure_trusting_simulated(root.published().clone()));
     let key = key.public().clone();
     Ok(verifier.verify(&evidence, &Collateral::Nothing, "nonce", key, NOW)?)

@@ -149,7 +149,9 @@ static VERIFIER: LazyLock<Verifier> =
 /// A quote of a simulated enclave about our nonce and key.
 static QUOTE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let report_data = rcar::report_data("nonce", &ENCLAVE);
-    ROOT.evidence(Imitated::Sgx, &[9; 32], report_data).bytes().expect("base64")
+    let document = ROOT.evidence(Imitated::Sgx, &[9; 32], report_data);
+    let quote: QuoteEvidence = serde_json::from_value(document).expect("a quote");
+    quote.bytes().expect("base64")
 });
 
 /// What Intel said about the platforms of real quotes, each with a second at which that held.

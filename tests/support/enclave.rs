@@ -22,6 +22,7 @@ use crate::{Answer, Person, Sms, now};
 /// One build of an app: what a quote measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Build {
+    tee: Imitated,
     measurement: [u8; 32],
 }
 
@@ -29,23 +30,35 @@ impl Build {
     /// The build of this source; another byte is another build.
     #[must_use]
     pub fn of(source: &str) -> Self {
-        Self { measurement: Sha256::digest(source).into() }
+        Self { tee: Imitated::Sgx, measurement: Sha256::digest(source).into() }
+    }
+
+    /// The same for another TEE.
+    #[must_use]
+    pub const fn imitating(self, tee: Imitated) -> Self {
+        Self { tee, ..self }
+    }
+
+    /// The TEE, as the protocol names it.
+    #[must_use]
+    pub const fn tee(&self) -> Tee {
+        match self.tee {
+            Imitated::Sgx => Tee::Sgx,
+            Imitated::Tdx => Tee::Tdx,
+            Imitated::Snp => Tee::Snp,
+        }
     }
 
     /// What owners whitelist.
     #[must_use]
     pub fn id(&self) -> EnclaveId {
-        enclave_id_of(Imitated::Sgx, &self.measurement)
+        enclave_id_of(self.tee, &self.measurement)
     }
 
-    /// A quote for this build under a root.
-    ///
-    /// # Panics
-    /// Never: a quote is JSON.
+    /// A quote or report for this build under a root.
     #[must_use]
     pub fn quote(&self, report_data: [u8; 64], root: &Root) -> Value {
-        let quote = root.evidence(Imitated::Sgx, &self.measurement, report_data);
-        serde_json::to_value(quote).expect("a quote is JSON")
+        root.evidence(self.tee, &self.measurement, report_data)
     }
 }
 
@@ -66,7 +79,7 @@ impl<'w> Enclave<'w> {
     /// Never: the service has a URL.
     #[must_use]
     pub fn new(build: Build, sms: &Sms, root: &'w Root) -> Self {
-        let guest = Guest::new(sms.base(), sms.identity, EnclaveKey::random(), Tee::Sgx)
+        let guest = Guest::new(sms.base(), sms.identity, EnclaveKey::random(), build.tee())
             .expect("the service has a URL");
         Self { build, guest, root, domain: sms.domain(), sms: sms.identity }
     }
@@ -126,7 +139,7 @@ impl<'w> Attester<'w> {
     /// # Panics
     /// When the service does not challenge.
     pub async fn challenged(build: Build, sms: &'w Sms, root: &'w Root) -> Self {
-        Self::challenged_as(Tee::Sgx, build, sms, root).await
+        Self::challenged_as(build.tee(), build, sms, root).await
     }
 
     /// An enclave that has been challenged as one of another TEE.

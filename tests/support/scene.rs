@@ -3,7 +3,7 @@
 use alloy::primitives::B256;
 use sesame_chain::Report;
 use sesame_client::owner::PushOptions;
-use sesame_domain::{AssetId, Order, Resource, SecretId, TaskId};
+use sesame_domain::{AssetId, Imitated, Order, Resource, SecretId, TaskId};
 use sesame_protocol::{
     bundle::Bundle,
     results::{TaskDomain, TaskResult},
@@ -42,7 +42,12 @@ impl Scene {
 
     /// Sets it.
     pub async fn set(world: &World) -> Self {
-        let scene = Self::bought(world).await;
+        Self::set_for(world, Imitated::Sgx).await
+    }
+
+    /// Sets it for an enclave of this TEE.
+    pub async fn set_for(world: &World, tee: Imitated) -> Self {
+        let scene = Self::bought_for(world, tee).await;
         world.begin(scene.task).await;
         world.confirmed().await;
         scene
@@ -50,7 +55,11 @@ impl Scene {
 
     /// Sets it up to the purchase, unconfirmed.
     pub async fn bought(world: &World) -> Self {
-        let build = Build::of("print(1)");
+        Self::bought_for(world, Imitated::Sgx).await
+    }
+
+    async fn bought_for(world: &World, tee: Imitated) -> Self {
+        let build = Build::of("print(1)").imitating(tee);
         let (app, data) = (world.app(&world.developer), world.data(&world.alice, Self::DATA));
         let (app, data) = tokio::join!(app, data);
         tokio::join!(

@@ -226,7 +226,7 @@ impl TokenKey {
         if !policy.admits(kind) {
             return Err(TokenError::NotAdmitted);
         }
-        policy.admits_platform(&claims.platform)?;
+        policy.admits_platform(kind, &claims.platform)?;
         let id = EnclaveId(claims.enclave);
         Ok(AttestedSession {
             enclave: VerifiedEnclave::from_token(id, kind, claims.platform, claims.key),

@@ -6,7 +6,7 @@ use sesame_domain::{EnclaveId, TeeKind};
 use sesame_protocol::{jwk::Jwk, rcar};
 
 #[cfg(feature = "simulated")]
-use crate::simulated::Published;
+use crate::simulated::{self, Published};
 use crate::{
     dcap::{
         self, DcapCollateral, DcapError, DcapPlatform, DcapQuote, INTEL_ROOT, Pck, Platforms, Root,
@@ -14,7 +14,7 @@ use crate::{
     },
     evidence::Evidence,
     snp::{
-        Lookup, Minimum, Roots, SnpCollateral, SnpError, SnpEvidence, SnpPolicy, SnpVerifier,
+        self, Lookup, Minimum, Roots, SnpCollateral, SnpError, SnpEvidence, SnpPolicy, SnpVerifier,
         TcbField,
     },
     tcb::{Admission, PlatformState, SnpState, TcbPolicy},
@@ -66,11 +66,14 @@ impl Policy {
         Self::default()
     }
 
-    /// Also enclaves of the simulated TEE under this root. **Insecure:** whoever holds its keys is any enclave it likes.
+    /// Also enclaves of the simulated TEE under this root, which are of kind 255. Its SNP platform brings the minimum of
+    /// firmware that counts under its root, and under no other. **Insecure:** whoever holds its keys is any enclave it likes.
     #[cfg(feature = "simulated")]
     #[must_use]
     pub fn insecure_trusting_simulated(root: Published) -> Self {
-        Self { simulated: Some(Arc::new(root)), ..Self::default() }
+        let snp = SnpPolicy::admitting_none();
+        let snp = snp.insecure_admit_simulated(simulated::snp::PRODUCT, simulated::snp::FIRMWARE);
+        Self { snp, simulated: Some(Arc::new(root)), ..Self::default() }
     }
 
     /// Also platforms that are not quite up to date, as listed.
@@ -82,7 +85,7 @@ impl Policy {
     /// Also enclaves of SEV-SNP, on platforms with at least this firmware; without any of a product, none on it.
     #[must_use]
     pub fn admitting_snp(self, minima: Vec<Minimum>) -> Self {
-        Self { snp: SnpPolicy::admitting(minima), ..self }
+        Self { snp: self.snp.admitting(minima), ..self }
     }
 
     /// Whether simulated enclaves are admitted.
@@ -103,15 +106,23 @@ impl Policy {
         }
     }
 
-    /// Whether a platform in this state is admitted.
+    /// Whether a platform in this state is admitted, whose enclaves are of this kind.
     ///
     /// # Errors
     /// When it is not.
-    pub fn admits_platform(&self, state: &PlatformState) -> Result<(), AttestationError> {
+    pub fn admits_platform(
+        &self,
+        kind: TeeKind,
+        state: &PlatformState,
+    ) -> Result<(), AttestationError> {
         match state {
             PlatformState::Dcap(verdict) => self.tcb.admit(verdict).map_err(DcapError::from)?,
             PlatformState::Snp(SnpState { product, firmware, .. }) => {
-                self.snp.admits(*product, TcbField::Lowest, *firmware)?;
+                let root = match kind {
+                    TeeKind::Simulated => snp::Root::Simulated,
+                    TeeKind::Sgx | TeeKind::Tdx | TeeKind::Snp => snp::Root::Amd,
+                };
+                self.snp.admits(root, *product, TcbField::Lowest, *firmware)?;
             }
         }
         Ok(())
@@ -138,6 +149,28 @@ impl Policy {
 
     #[cfg(not(feature = "simulated"))]
     const fn simulated_collateral(&self, _: &DcapPlatform) -> Option<&DcapCollateral> {
+        None
+    }
+
+    /// Which roots of SEV-SNP are trusted.
+    fn snp_roots(&self) -> Roots {
+        #[cfg(feature = "simulated")]
+        if let Some(published) = &self.simulated {
+            return Roots::insecure_trusting_simulated(
+                simulated::snp::PRODUCT,
+                &published.snp.root,
+            );
+        }
+        Roots::amd()
+    }
+
+    #[cfg(feature = "simulated")]
+    fn simulated_snp_collateral(&self, report: &SnpEvidence) -> Option<&SnpCollateral> {
+        self.simulated.as_ref()?.snp_collateral(report)
+    }
+
+    #[cfg(not(feature = "simulated"))]
+    const fn simulated_snp_collateral(&self, _: &SnpEvidence) -> Option<&SnpCollateral> {
         None
     }
 }
@@ -248,7 +281,7 @@ impl Verifier {
     /// A verifier that knows no platform yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        let snp = SnpVerifier::new(Roots::amd(), policy.snp.clone(), SNP_PLATFORMS);
+        let snp = SnpVerifier::new(policy.snp_roots(), policy.snp.clone(), SNP_PLATFORMS);
         Self { policy, platforms: no_platforms(), snp }
     }
 
@@ -270,9 +303,12 @@ impl Verifier {
                 Root::Simulated(_) => return Ok(Needs::Nothing),
             },
             Evidence::Snp(report) => {
-                let lookup = Lookup::of(report)?;
-                let firmware = report.reported_tcb();
-                self.policy.snp.admits(lookup.product, TcbField::Reported, firmware)?;
+                if self.policy.simulated_snp_collateral(report).is_some() {
+                    return Ok(Needs::Nothing);
+                }
+                let (lookup, firmware) = (Lookup::of(report)?, report.reported_tcb());
+                let (root, product) = (snp::Root::Amd, lookup.product);
+                self.policy.snp.admits(root, product, TcbField::Reported, firmware)?;
                 Platform::Snp(lookup)
             }
         };
@@ -333,8 +369,12 @@ impl Verifier {
         report_data: &[u8; 64],
         now: u64,
     ) -> Result<(TeeKind, Vec<u8>, PlatformState), AttestationError> {
-        let Collateral::Snp(collateral) = collateral else {
-            return Err(AttestationError::NoCollateral(Platform::Snp(Lookup::of(report)?)));
+        let collateral = match (self.policy.simulated_snp_collateral(report), collateral) {
+            (Some(published), _) => published,
+            (None, Collateral::Snp(collateral)) => collateral,
+            (None, _) => {
+                return Err(AttestationError::NoCollateral(Platform::Snp(Lookup::of(report)?)));
+            }
         };
         let verdict = match self.snp.verify(report, collateral, report_data, now) {
             Err(SnpError::WrongReportData) => return Err(AttestationError::WrongReportData),

@@ -1,5 +1,7 @@
 //! What an enclave is, as far as a whitelist is concerned.
 
+use std::{fmt, str::FromStr};
+
 use alloy_primitives::{B256, U256, keccak256};
 
 use crate::EnclaveId;
@@ -16,6 +18,57 @@ pub enum TeeKind {
     Snp = 3,
     /// Anything under a root that is not the vendor's: the kind that it imitates, then the measurement.
     Simulated = 255,
+}
+
+/// The kind that a simulated enclave imitates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Imitated {
+    /// Intel SGX.
+    #[default]
+    Sgx,
+    /// Intel TDX.
+    Tdx,
+    /// AMD SEV-SNP.
+    Snp,
+}
+
+impl Imitated {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sgx, Self::Tdx, Self::Snp];
+}
+
+/// A text names no kind that is imitated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is none of `sgx`, `tdx` and `snp`")]
+pub struct UnknownTee(pub String);
+
+impl From<Imitated> for TeeKind {
+    fn from(imitated: Imitated) -> Self {
+        match imitated {
+            Imitated::Sgx => Self::Sgx,
+            Imitated::Tdx => Self::Tdx,
+            Imitated::Snp => Self::Snp,
+        }
+    }
+}
+
+impl fmt::Display for Imitated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sgx => "sgx",
+            Self::Tdx => "tdx",
+            Self::Snp => "snp",
+        })
+    }
+}
+
+impl FromStr for Imitated {
+    type Err = UnknownTee;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|imitated| imitated.to_string() == text);
+        found.ok_or_else(|| UnknownTee(text.to_owned()))
+    }
 }
 
 /// `keccak256(abi.encode(uint8 teeKind, bytes measurement))`.
@@ -55,6 +108,16 @@ mod tests {
         check(Tdx, 384, "0x8816734dccbdbc9a072986ee4cdfa5a6444685659964475c770b4aa423592cad");
         check(Snp, 80, "0x14f60cfe6e08b091b6552dfc65b51f4ef88f7200f2365a5d312b146fdf50e1b6");
         check(Simulated, 33, "0xa64aa44c04b55aedcb76a2525bc0a559ed72ef33ff5505ac9a6f4abe54b7af7c");
+    }
+
+    #[test]
+    fn only_what_is_imitated_has_a_name() {
+        for imitated in Imitated::ALL {
+            assert_eq!(imitated.to_string().parse(), Ok(imitated));
+        }
+        for name in ["", "SGX", "sgx ", "sev-snp", "simulated", "1"] {
+            assert_eq!(name.parse::<Imitated>(), Err(UnknownTee(name.to_owned())));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod task;
 pub use asset::{Asset, AssetKind};
 pub use authorization::{Authorization, Terms};
 pub use denial::Denial;
-pub use enclave::{TeeKind, enclave_id};
+pub use enclave::{Imitated, TeeKind, UnknownTee, enclave_id};
 pub use event::{BlockEvents, ChainEvent, EventAt, Registry};
 pub use facts::{Facts, Resource, Standing};
 pub use id::{AssetId, Block, BlockRef, EnclaveId, ParseIdError, SecretId, SecretName, TaskId};

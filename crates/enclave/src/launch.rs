@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use alloy_primitives::Address;
-use sesame_domain::TaskId;
+use sesame_domain::{Imitated, TaskId};
 use sesame_protocol::rcar::Tee;
 use url::Url;
 
@@ -38,10 +38,12 @@ impl Launch {
     /// When one is missing, malformed, unknown, or given twice.
     pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, ArgsError> {
         let mut args = Args::parse(&[&MEASURED[..], &FROM_HOST[..]].concat(), args)?;
-        let tee = match args.take::<String>("tee")?.as_str() {
-            "simulated-sgx" => Tee::Sgx,
-            "simulated-tdx" => Tee::Tdx,
-            _ => return Err(ArgsError::Malformed("tee")),
+        let tee = args.take::<String>("tee")?;
+        let tee = tee.strip_prefix("simulated-").and_then(|tee| tee.parse().ok());
+        let tee = match tee.ok_or(ArgsError::Malformed("tee"))? {
+            Imitated::Sgx => Tee::Sgx,
+            Imitated::Tdx => Tee::Tdx,
+            Imitated::Snp => Tee::Snp,
         };
         let app: u32 = args.take("app-fd")?;
         Ok(Self {
@@ -84,6 +86,15 @@ mod tests {
     }
 
     #[test]
+    fn every_tee_that_is_imitated_has_a_name() {
+        for (name, tee) in [("sgx", Tee::Sgx), ("tdx", Tee::Tdx), ("snp", Tee::Snp)] {
+            let mut args = args();
+            args[1] = format!("simulated-{name}");
+            assert_eq!(Launch::parse(args).unwrap().tee, tee);
+        }
+    }
+
+    #[test]
     fn the_host_cannot_say_what_is_measured() {
         for (name, value) in [("--sms-identity", "0xcd"), ("--app-fd", "5"), ("--tee", "sgx")] {
             let more = args().into_iter().chain([name.to_owned(), value.to_owned()]);
@@ -96,6 +107,8 @@ mod tests {
         for (place, bad) in [
             (1, "sgx"),
             (1, "simulated"),
+            (1, "simulated-"),
+            (1, "simulated-sgx-snp"),
             (3, "0xab"),
             (5, "-1"),
             (5, "4/../5"),

@@ -10,9 +10,9 @@ use sesame_enclave::{
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
-sesame-enclave run --tee simulated-sgx|simulated-tdx --sms-identity ADDRESS --app-fd N
-                   --task ID --sms-url URL --deadline SECONDS --work-dir DIR
-    The first line is given by the quoting process and measured; the second comes from the host.";
+sesame-enclave run --tee simulated-sgx|simulated-tdx|simulated-snp --sms-identity ADDRESS
+                   --app-fd N --task ID --sms-url URL --deadline SECONDS --work-dir DIR
+    Up to N it is given by the quoting process and measured; the rest comes from the host.";
 
 fn main() -> ExitCode {
     let mut channel = Channel::new(io::stdin(), io::stdout());

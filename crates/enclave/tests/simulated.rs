@@ -135,7 +135,7 @@ fn voucher() -> Value {
 
 #[test]
 fn the_child_is_quoted_with_what_runs() {
-    for imitated in [Imitated::Sgx, Imitated::Tdx] {
+    for imitated in Imitated::ALL {
         let mut tee = Tee::start_as(imitated, LAUNCHER, "the app", SMS);
         let line = tee.line();
         assert_eq!(tee.proven(&line), enclave_id_of(imitated, &tee.measured("the app")));
@@ -233,10 +233,11 @@ fn the_childs_code_is_passed_on_and_refusals_have_words() {
     assert!(run(&["init", "--root-key", key]).0);
     for (args, word) in [
         (&[][..], "--tee is missing"),
-        (&["--tee", "snp"], "wrong form"),
+        (&["--tee", "SNP"], "wrong form"),
         (&["--tee", "sgx"], "--root-key is missing"),
         (&["--root-key", key, "--root-key", key], "given twice"),
         (&["--tee", "tdx", "--sms-identity", "0xab"], "--root-key is missing"),
+        (&["--tee", "snp", "--sms-identity", "0xab"], "--root-key is missing"),
         (
             &[
                 "--tee",

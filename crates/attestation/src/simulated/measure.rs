@@ -1,47 +1,10 @@
 //! What the quoting process measures, and which enclave that is.
 
-use std::{fmt, str::FromStr};
-
 use alloy_primitives::Address;
-use sesame_domain::{EnclaveId, TeeKind, enclave_id};
+use sesame_domain::{EnclaveId, Imitated, TeeKind, enclave_id};
 use sha2::{Digest, Sha256};
 
 const TAG: &[u8] = b"sesame simulated measurement v1";
-
-/// The technology that a quoting process imitates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Imitated {
-    /// SGX: the measurement is MRENCLAVE.
-    #[default]
-    Sgx,
-    /// TDX: the measurement fills the first 32 bytes of MRTD; all other registers are zero.
-    Tdx,
-}
-
-/// A text names no technology that is imitated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither `sgx` nor `tdx`")]
-pub struct UnknownTee(String);
-
-impl fmt::Display for Imitated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sgx => "sgx",
-            Self::Tdx => "tdx",
-        })
-    }
-}
-
-impl FromStr for Imitated {
-    type Err = UnknownTee;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Sgx, Self::Tdx]
-            .into_iter()
-            .find(|tee| tee.to_string() == text)
-            .ok_or_else(|| UnknownTee(text.to_owned()))
-    }
-}
 
 /// What the quoting process measures: the launcher's and the app's bytes, and the SMS that the launcher is told to trust.
 ///
@@ -56,13 +19,17 @@ pub fn measure(launcher: &[u8], app: &[u8], sms: Address) -> [u8; 32] {
     measurement.finalize().into()
 }
 
-/// The enclave id of a measurement of [`measure`].
+/// The enclave id of a measurement of [`measure`]: MRENCLAVE of SGX, the first 32 bytes of TDX's MRTD or of SEV-SNP's MEASUREMENT.
+/// All other registers, and HOST_DATA, are zero.
 #[must_use]
 pub fn enclave_id_of(tee: Imitated, measurement: &[u8; 32]) -> EnclaveId {
-    let inner = match tee {
-        Imitated::Sgx => [&[TeeKind::Sgx as u8], measurement.as_slice()].concat(),
-        Imitated::Tdx => [&[TeeKind::Tdx as u8], measurement.as_slice(), &[0; 352]].concat(),
+    let length = match tee {
+        Imitated::Sgx => 32,
+        Imitated::Tdx => 384,
+        Imitated::Snp => 80,
     };
+    let mut inner = [&[TeeKind::from(tee) as u8], measurement.as_slice()].concat();
+    inner.resize(1 + length, 0);
     enclave_id(TeeKind::Simulated, &inner)
 }
 
@@ -118,20 +85,16 @@ mod tests {
             .concat(),
         );
         assert_eq!(measurement, *by_hand);
-        let inner = [&[1], measurement.as_slice()].concat();
-        let id = enclave_id_of(Imitated::Sgx, &measurement);
-        assert_eq!(id, enclave_id(TeeKind::Simulated, &inner));
-        assert_ne!(id, enclave_id(TeeKind::Sgx, &measurement));
-        assert_ne!(id, enclave_id_of(Imitated::Tdx, &measurement));
-    }
-
-    #[test]
-    fn only_what_is_imitated_has_a_name() {
-        for tee in [Imitated::Sgx, Imitated::Tdx] {
-            assert_eq!(tee.to_string().parse(), Ok(tee));
-        }
-        for name in ["", "SGX", "snp", "simulated"] {
-            assert_eq!(name.parse::<Imitated>(), Err(UnknownTee(name.to_owned())));
+        for (tee, kind, zeros) in [
+            (Imitated::Sgx, TeeKind::Sgx, 0),
+            (Imitated::Tdx, TeeKind::Tdx, 384 - 32),
+            (Imitated::Snp, TeeKind::Snp, 80 - 32),
+        ] {
+            let measured = [measurement.as_slice(), &vec![0; zeros]].concat();
+            let inner = [&[kind as u8], measured.as_slice()].concat();
+            let id = enclave_id_of(tee, &measurement);
+            assert_eq!(id, enclave_id(TeeKind::Simulated, &inner), "{tee}");
+            assert_ne!(id, enclave_id(kind, &measured), "{tee}");
         }
     }
 }

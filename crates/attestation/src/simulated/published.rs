@@ -1,4 +1,4 @@
-//! What a simulated vendor publishes: its root's certificate and the collateral of its platform, as files.
+//! What a simulated vendor publishes: its roots' certificates and the collateral of its platforms, as files.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -7,17 +7,23 @@ use x509_cert::{
     der::{DecodePem as _, Encode as _},
 };
 
-use crate::dcap::{CollateralError, DcapCollateral, DcapPlatform};
+use super::snp;
+use crate::{
+    dcap::{CollateralError, DcapCollateral, DcapPlatform},
+    snp::{SnpCollateral, SnpError, SnpEvidence},
+};
 
-/// The name of the file with the root's certificate, PEM.
+/// The name of the file with the certificate of the root of SGX and TDX, PEM.
 const ROOT: &str = "root.pem";
 
-/// What verifiers need to believe quotes under a simulated root.
+/// What verifiers need to believe evidence under a simulated root.
 #[derive(Debug, Clone)]
 pub struct Published {
     pub(super) root: String,
     pub(super) certificate: Vec<u8>,
     pub(super) collateral: BTreeMap<DcapPlatform, DcapCollateral>,
+    /// Of the one SNP platform, with its certificate. The root in it is the one that is trusted.
+    pub(crate) snp: SnpCollateral,
 }
 
 /// Some files are not what a simulated vendor publishes.
@@ -33,6 +39,12 @@ pub enum PublishedError {
     /// A file's name does not say which platform it is about.
     #[error("`{0}` is not named <tee>-<fmspc>-<ca>.json")]
     Name(String),
+    /// A file about the SNP platform is missing.
+    #[error("a simulated vendor's folder holds {0}")]
+    Missing(String),
+    /// A file about the SNP platform holds something else.
+    #[error("`{0}` is not what AMD would serve")]
+    Snp(String, #[source] SnpError),
     /// A file holds no collateral.
     #[error("`{0}` holds no collateral")]
     Collateral(String, #[source] CollateralError),
@@ -42,13 +54,14 @@ impl Published {
     pub(super) fn new(
         root: String,
         collateral: BTreeMap<DcapPlatform, DcapCollateral>,
+        snp: SnpCollateral,
     ) -> Result<Self, PublishedError> {
         let certificate = Certificate::from_pem(&root).and_then(|certificate| certificate.to_der());
         let certificate = certificate.map_err(|_| PublishedError::Root)?;
-        Ok(Self { root, certificate, collateral })
+        Ok(Self { root, certificate, collateral, snp })
     }
 
-    /// Reads a folder that [`Self::files`] were written to. Other files than `.json` and `.pem` are left alone.
+    /// Reads a folder that [`Self::files`] were written to. Other files than `.json`, `.pem`, `.crl` and `.der` are left alone.
     ///
     /// # Errors
     /// When it is no such folder.
@@ -57,7 +70,7 @@ impl Published {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if [".json", ".pem"].iter().any(|suffix| name.ends_with(suffix)) {
+            if [".json", ".pem", ".crl", ".der"].iter().any(|suffix| name.ends_with(suffix)) {
                 files.insert(name.to_owned(), fs::read(&path)?);
             }
         }
@@ -67,29 +80,34 @@ impl Published {
     /// Reads files by their names.
     ///
     /// # Errors
-    /// When one is not what its name says, or the root's certificate is missing.
+    /// When one is not what its name says, or missing.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, PublishedError> {
         let root = files.get(ROOT).cloned().and_then(|root| String::from_utf8(root).ok());
+        let root = root.ok_or(PublishedError::Root)?;
+        let (snp, of_snp) = (snp::from_files(files)?, snp::names());
         let mut collateral = BTreeMap::new();
-        for (name, bytes) in files.iter().filter(|(name, _)| *name != ROOT) {
+        let others = files.iter().filter(|(name, _)| *name != ROOT && !of_snp.contains(name));
+        for (name, bytes) in others {
             let platform =
                 DcapPlatform::of_file(name).ok_or_else(|| PublishedError::Name(name.clone()))?;
             let read = DcapCollateral::from_json(bytes);
             let read = read.map_err(|error| PublishedError::Collateral(name.clone(), error))?;
             collateral.insert(platform, read);
         }
-        Self::new(root.ok_or(PublishedError::Root)?, collateral)
+        Self::new(root, collateral, snp)
     }
 
-    /// The files by their names: the root's certificate, and a document of collateral per platform and technology.
+    /// The files by their names. For SGX and TDX the root's certificate, and a document of collateral each; for SEV-SNP chain,
+    /// revocation list and the certificate of the platform's key.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let documents = self.collateral.iter();
         let documents = documents.map(|(platform, known)| (platform.file_name(), known.to_json()));
-        documents.chain([(ROOT.to_owned(), self.root.clone().into_bytes())]).collect()
+        let root = (ROOT.to_owned(), self.root.clone().into_bytes());
+        documents.chain([root]).chain(snp::files(&self.snp)).collect()
     }
 
-    /// The root's certificate, DER.
+    /// The certificate of the root of SGX and TDX, DER.
     pub(crate) fn certificate(&self) -> &[u8] {
         &self.certificate
     }
@@ -97,5 +115,11 @@ impl Published {
     /// The collateral of a platform that the root certified.
     pub(crate) fn collateral(&self, platform: &DcapPlatform) -> Option<&DcapCollateral> {
         self.collateral.get(platform)
+    }
+
+    /// The collateral of the SNP platform, if it is the one that a report comes from by its own word.
+    pub(crate) fn snp_collateral(&self, report: &SnpEvidence) -> Option<&SnpCollateral> {
+        let claimed = report.certificate()?;
+        (self.snp.endorsement.as_deref() == Some(claimed)).then_some(&self.snp)
     }
 }

@@ -12,7 +12,7 @@ use scale::Encode;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Imitated,
+    Dcap,
     extension::{CPU_SVN, PCE_SVN},
 };
 
@@ -53,12 +53,10 @@ impl std::fmt::Debug for Quoting {
 impl Quoting {
     /// A quote as the quoting process gives it: of this measurement, for this report data.
     #[must_use]
-    pub fn quote(&self, tee: Imitated, measurement: &[u8; 32], report_data: [u8; 64]) -> Vec<u8> {
+    pub fn quote(&self, tee: Dcap, measurement: &[u8; 32], report_data: [u8; 64]) -> Vec<u8> {
         self.sign(match tee {
-            Imitated::Sgx => {
-                Report::SgxEnclave(EnclaveReport { report_data, ..enclave(*measurement) })
-            }
-            Imitated::Tdx => {
+            Dcap::Sgx => Report::SgxEnclave(EnclaveReport { report_data, ..enclave(*measurement) }),
+            Dcap::Tdx => {
                 let mut mr_td = [0; 48];
                 mr_td.iter_mut().zip(measurement).for_each(|(to, from)| *to = *from);
                 Report::TD10(TDReport10 { report_data, ..domain(mr_td) })

@@ -6,11 +6,19 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Imitated,
     extension::{FMSPC, PCE_SVN},
     quoting::{QE_SIGNER, QE_SVN},
 };
 use crate::tcb::TcbStatus;
+
+/// Intel's technologies, whose quotes and collateral have forms of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dcap {
+    /// SGX.
+    Sgx,
+    /// TDX.
+    Tdx,
+}
 
 /// What a vendor says.
 #[derive(Debug, Clone)]
@@ -25,7 +33,7 @@ pub struct Statement {
     pub components: u8,
     /// The least version of quoting enclave that is known; the simulated one's is 8.
     pub quoting_enclave: u16,
-    /// Whether the platform's certificate is revoked.
+    /// Whether the platform's certificate is revoked; for SEV-SNP, where lists name no platforms, its issuer's.
     pub revoked: bool,
     /// From when on it counts, seconds since 1970.
     pub from: u64,
@@ -86,15 +94,15 @@ impl Statement {
     }
 
     /// TCB info, version 3.
-    pub(super) fn tcb_info(&self, tee: Imitated) -> String {
+    pub(super) fn tcb_info(&self, tee: Dcap) -> String {
         let components = vec![json!({ "svn": self.components }); 16];
         // The module's own two components stay at zero: the platform has the module of version 0.
         let of_module = [vec![json!({ "svn": 0 }); 2], vec![json!({ "svn": self.components }); 14]];
         let (id, tcb, of_tdx) = match tee {
-            Imitated::Sgx => {
+            Dcap::Sgx => {
                 ("SGX", json!({ "sgxtcbcomponents": components, "pcesvn": PCE_SVN }), None)
             }
-            Imitated::Tdx => (
+            Dcap::Tdx => (
                 "TDX",
                 json!({
                     "sgxtcbcomponents": components,
@@ -126,10 +134,10 @@ impl Statement {
     }
 
     /// The quoting enclave's identity, version 2.
-    pub(super) fn qe_identity(&self, tee: Imitated) -> String {
+    pub(super) fn qe_identity(&self, tee: Dcap) -> String {
         let id = match tee {
-            Imitated::Sgx => "QE",
-            Imitated::Tdx => "TD_QE",
+            Dcap::Sgx => "QE",
+            Dcap::Tdx => "TD_QE",
         };
         let level = json!({
             "tcb": { "isvsvn": self.quoting_enclave },

@@ -5,6 +5,7 @@ use dcap_qvl::quote::{EnclaveReport, Report, TDReport10, TDReport15};
 use super::*;
 use crate::{
     dcap::{self, DcapCollateral, DcapError, DcapQuote, Platforms, no_platforms},
+    snp::{ChainProblem, Part, Product, Roots, SnpError, SnpEvidence, SnpPolicy, SnpVerifier},
     tcb::{TcbPolicy, TcbStatus},
 };
 
@@ -46,7 +47,7 @@ impl World {
     /// What a statement makes of the honest SGX enclave, on a platform that nobody has seen.
     fn under(&self, statement: &Statement) -> Result<u64, DcapError> {
         let raw = self.quote(Report::SgxEnclave(sgx()));
-        self.verify(&raw, &self.vendor.collateral(Imitated::Sgx, statement), NOW)
+        self.verify(&raw, &self.vendor.collateral(Dcap::Sgx, statement), NOW)
     }
 }
 
@@ -190,7 +191,7 @@ fn an_unsigned_change_is_refused_behind_a_warm_cache() {
 fn a_warm_platform_ends_with_its_collateral() {
     let world = World::new();
     let raw = world.quote(Report::SgxEnclave(sgx()));
-    let collateral = world.vendor.collateral(Imitated::Sgx, &honest());
+    let collateral = world.vendor.collateral(Dcap::Sgx, &honest());
     for now in [NOW, NOW, UNTIL - 1] {
         assert_eq!(world.verify(&raw, &collateral, now), Ok(UNTIL));
     }
@@ -246,7 +247,7 @@ fn what_the_vendor_takes_back_is_refused() {
 fn a_simulated_quote_is_broken_under_intels_root() {
     let world = World::new();
     let quote = DcapQuote::parse(world.quote(Report::SgxEnclave(sgx()))).unwrap();
-    let collateral = world.vendor.collateral(Imitated::Sgx, &honest());
+    let collateral = world.vendor.collateral(Dcap::Sgx, &honest());
     let (policy, vendor) = (TcbPolicy::default(), dcap::Root::Vendor);
     let refused = dcap::verify(&quote, vendor, &collateral, &policy, &world.platforms, NOW);
     let refused = refused.unwrap_err();
@@ -283,13 +284,68 @@ fn a_root_comes_back_from_its_document_and_quotes_the_same() {
         let evidence = root.evidence(tee, &[1; 32], [2; 64]);
         assert_eq!(back.evidence(tee, &[1; 32], [2; 64]), evidence);
     }
+    // The signatures of SEV-SNP's reports are not deterministic.
+    let [one, other] = [&root, &back].map(|root| snp_report(root, [2; 64]));
+    assert_eq!(one.signed(), other.signed());
+    assert_eq!(one.certificate(), other.certificate());
     let text = String::from_utf8(root.to_json().to_vec()).unwrap();
     assert!(!format!("{root:?}").contains(&text[17..49]), "keys are not printed");
-    for bad in
-        [&b""[..], b"{}", &text.as_bytes()[1..], text.replace("\"root.pem\"", "\"x\"").as_bytes()]
-    {
-        assert_eq!(Root::from_json(bad).unwrap_err(), RootError);
+    let other: serde_json::Value = serde_json::from_slice(&Root::make(NOW).to_json()).unwrap();
+    let with = |name: &str, value: serde_json::Value| {
+        let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        document[name] = value;
+        document.to_string()
+    };
+    for bad in [
+        String::new(),
+        "{}".to_owned(),
+        text[1..].to_owned(),
+        text.replace("\"root.pem\"", "\"x\""),
+        text.replace("\"snp-Milan-vcek.crl\"", "\"x\""),
+        with("snpKey", "".into()),
+        with("snpKey", "00".into()),
+        with("snpKey", other["snpKey"].clone()),
+        with("published", other["published"].clone()),
+    ] {
+        assert_eq!(Root::from_json(bad.as_bytes()).unwrap_err(), RootError);
     }
+}
+
+fn snp_report(root: &Root, report_data: [u8; 64]) -> SnpEvidence {
+    SnpEvidence::parse(&root.evidence(Imitated::Snp, &[1; 32], report_data)).unwrap()
+}
+
+/// What a vendor says of its SNP platform is what the verifier goes by.
+#[test]
+fn an_snp_platform_counts_while_its_vendor_says_so() {
+    let vendor = Vendor::make(NOW);
+    let (data, report) = ([2; 64], snp_report(&vendor.root(), [2; 64]));
+    let verify = |published: &Published, now| {
+        let roots = Roots::insecure_trusting_simulated(Product::Milan, &published.snp.root);
+        let policy = SnpPolicy::admitting_none();
+        let policy = policy.insecure_admit_simulated(super::snp::PRODUCT, super::snp::FIRMWARE);
+        let verifier = SnpVerifier::new(roots, policy, std::num::NonZeroUsize::MIN);
+        let collateral = published.snp_collateral(&report).unwrap();
+        verifier.verify(&report, collateral, &data, now)
+    };
+    let honest = vendor.publish(&honest());
+    assert_eq!(verify(&honest, NOW).unwrap().verified_until(), UNTIL);
+    for (now, problem) in
+        [(UNTIL, ChainProblem::Expired(UNTIL)), (NOW - 61, ChainProblem::NotYetValid(NOW - 60))]
+    {
+        let refused = verify(&honest, now).unwrap_err();
+        let SnpError::Chain { part: Part::RevocationList, problem: why } = refused else {
+            panic!("{now}: {refused}")
+        };
+        assert_eq!(why, problem);
+    }
+    let revoked = vendor.publish(&Statement { revoked: true, ..self::honest() });
+    let refused = verify(&revoked, NOW).unwrap_err();
+    let right =
+        matches!(refused, SnpError::Chain { part: Part::Signer, problem: ChainProblem::Revoked });
+    assert!(right, "{refused}");
+    let stranger = Vendor::make(NOW).publish(&self::honest());
+    assert!(stranger.snp_collateral(&report).is_none(), "another chip's report");
 }
 
 #[test]
@@ -298,7 +354,14 @@ fn what_is_published_is_read_by_names_alone() {
     let names: Vec<_> = files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["root.pem", "sgx-5e5a3e000000-platform.json", "tdx-5e5a3e000000-platform.json"]
+        [
+            "root.pem",
+            "sgx-5e5a3e000000-platform.json",
+            &format!("snp-Milan-{}-4-0-24-219.der", "5e".repeat(64)),
+            "snp-Milan-vcek.crl",
+            "snp-Milan-vcek.pem",
+            "tdx-5e5a3e000000-platform.json",
+        ]
     );
     let with = |name: &str, bytes: &[u8]| {
         let mut files = files.clone();
@@ -308,6 +371,18 @@ fn what_is_published_is_read_by_names_alone() {
     assert!(matches!(with("root.pem", b"no certificate"), PublishedError::Root));
     assert!(matches!(with("other.json", b"{}"), PublishedError::Name(_)));
     assert!(matches!(with(names[1], b"{}"), PublishedError::Collateral(..)));
+    for at in [3, 4] {
+        assert!(matches!(with(names[at], b"{}"), PublishedError::Snp(..)), "{}", names[at]);
+    }
+    assert!(matches!(with("snp-Genoa-vcek.crl", b""), PublishedError::Name(_)));
+    for at in [2, 3, 4] {
+        let mut fewer = files.clone();
+        fewer.remove(names[at]);
+        match Published::from_files(&fewer) {
+            Err(PublishedError::Missing(name)) => assert_eq!(name, names[at]),
+            other => panic!("{other:?}"),
+        }
+    }
     assert!(matches!(Published::from_files(&Default::default()), Err(PublishedError::Root)));
     let nowhere = Published::read(std::path::Path::new("/nowhere/at/all"));
     assert!(matches!(nowhere, Err(PublishedError::Io(_))));

@@ -1,4 +1,6 @@
-//! The whole of a simulated vendor: its certificate authorities, and the one platform that they certified.
+//! The whole of a simulated vendor: its certificate authorities, Intel's and AMD's, and the one platform that each certified.
+
+use std::sync::Arc;
 
 use dcap_qvl::QuoteCollateralV3;
 use p256::{SecretKey, ecdsa::SigningKey, pkcs8::DecodePrivateKey};
@@ -9,9 +11,15 @@ use rcgen::{
 };
 
 use super::{
-    Imitated, Published, Quoting, Root, Statement, extension, quoting::sign, statement::moment,
+    Dcap, Published, Quoting, Root, Statement, extension, quoting::sign, snp, statement::moment,
 };
-use crate::dcap::{DcapCollateral, DcapPlatform, PckCa};
+use crate::{
+    dcap::{DcapCollateral, DcapPlatform, PckCa},
+    snp::{
+        SigningKey as SnpKey, SnpCollateral,
+        issue::{SimulatedAmd, SimulatedPlatform},
+    },
+};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -19,13 +27,16 @@ const DAY: u64 = 86_400;
 /// A simulated vendor and its statements last so long: 20 years.
 const LIFE: u64 = 20 * 365 * DAY;
 const PCK_SERIAL: u64 = 0x5e5a;
+const ASK_SERIAL: u8 = 2;
 
-/// Holds the keys of root, intermediate, TCB signer and platform.
+/// Holds the keys of both vendors' authorities and platforms.
 pub struct Vendor {
     root: Authority,
     intermediate: Authority,
     tcb_signer: (Certificate, SigningKey),
     quoting: Quoting,
+    amd: SimulatedAmd,
+    snp: Arc<SimulatedPlatform>,
     from: u64,
 }
 
@@ -39,7 +50,7 @@ impl Vendor {
     /// Makes a vendor: new keys, valid from the day before `now` (seconds since 1970).
     ///
     /// # Panics
-    /// When the operating system gives no randomness.
+    /// When the operating system gives no randomness, or the year has five digits.
     #[must_use]
     pub fn make(now: u64) -> Self {
         let from = now.saturating_sub(DAY);
@@ -63,7 +74,11 @@ impl Vendor {
             attestation: signing(&key()),
             chain: [pck.pem(), intermediate.pem(), root.pem()].concat(),
         };
-        Self { root, intermediate, tcb_signer: (tcb_signer, signing(&tcb_key)), quoting, from }
+        let tcb_signer = (tcb_signer, signing(&tcb_key));
+        let holds = from..from + LIFE;
+        let amd = SimulatedAmd::generate(snp::PRODUCT, holds.clone()).expect(SIGNS);
+        let snp = amd.platform(SnpKey::Vcek, snp::CHIP_ID, snp::FIRMWARE, holds).expect(SIGNS);
+        Self { root, intermediate, tcb_signer, quoting, amd, snp: Arc::new(snp), from }
     }
 
     /// What stays of a vendor that says once and for all that its platform is up to date: the keys that quote, and what is
@@ -71,10 +86,11 @@ impl Vendor {
     #[must_use]
     pub fn root(&self) -> Root {
         let statement = Statement::up_to_date(self.from, self.from + LIFE);
-        Root { quoting: self.quoting.clone(), published: self.publish(&statement) }
+        let (quoting, snp) = (self.quoting.clone(), self.snp.clone());
+        Root { quoting, snp, published: self.publish(&statement) }
     }
 
-    /// The platform's quoting.
+    /// The quoting of Intel's platform.
     #[must_use]
     pub const fn quoting(&self) -> &Quoting {
         &self.quoting
@@ -83,20 +99,29 @@ impl Vendor {
     /// What verifiers need, with this statement.
     #[must_use]
     pub fn publish(&self, statement: &Statement) -> Published {
-        let collateral = [Imitated::Sgx, Imitated::Tdx].map(|tee| {
-            let (tdx, fmspc) = (tee == Imitated::Tdx, extension::FMSPC);
+        let collateral = [Dcap::Sgx, Dcap::Tdx].map(|tee| {
+            let (tdx, fmspc) = (tee == Dcap::Tdx, extension::FMSPC);
             let platform = DcapPlatform { tdx, fmspc, ca: PckCa::Platform };
             (platform, self.collateral(tee, statement))
         });
-        Published::new(self.root.pem(), collateral.into()).expect(SIGNS)
+        Published::new(self.root.pem(), collateral.into(), self.snp_collateral(statement))
+            .expect(SIGNS)
     }
 
-    /// The collateral of one of the two technologies.
+    /// What AMD would serve, the certificate of the platform's key included.
+    fn snp_collateral(&self, statement: &Statement) -> SnpCollateral {
+        let revoked = if statement.revoked { &[ASK_SERIAL][..] } else { &[] };
+        let collateral =
+            self.amd.collateral(SnpKey::Vcek, revoked, statement.from..statement.until);
+        collateral.expect(SIGNS).with_endorsement(self.snp.certificate().to_vec())
+    }
+
+    /// The collateral of one of Intel's two technologies.
     ///
     /// # Panics
     /// Never: what is signed here is well formed.
     #[must_use]
-    pub fn collateral(&self, tee: Imitated, statement: &Statement) -> DcapCollateral {
+    pub fn collateral(&self, tee: Dcap, statement: &Statement) -> DcapCollateral {
         let signer = [self.tcb_signer.0.pem(), self.root.pem()].concat();
         let (tcb_info, qe_identity) = (statement.tcb_info(tee), statement.qe_identity(tee));
         let signed = |text: &str| sign(&self.tcb_signer.1, text.as_bytes()).to_vec();
@@ -117,7 +142,7 @@ impl Vendor {
     }
 }
 
-const SIGNS: &str = "a P-256 key signs what is well formed";
+const SIGNS: &str = "a key signs what is well formed";
 
 fn key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("there is randomness")

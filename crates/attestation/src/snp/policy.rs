@@ -22,6 +22,8 @@
 //!   hindsight;
 //! - *committed*: what the host can roll the firmware back to while the guest runs, its secrets in memory;
 //! - *current*: what runs now.
+//!
+//! **A minimum is stated for platforms under one root**: what a simulated platform has to have says nothing about AMD's.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,7 @@ use super::{
     evidence::SnpEvidence,
     minimum::Minimum,
     product::{Product, Tcb},
+    root::Root,
 };
 
 /// The bits of a guest policy that have a meaning.
@@ -48,7 +51,7 @@ const NO_AGENT: [u8; 32] = [0xFF; 32];
 /// What an operator asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnpPolicy {
-    minimum: BTreeMap<Product, Tcb>,
+    minimum: BTreeMap<(Root, Product), Tcb>,
     migration: Migration,
 }
 
@@ -66,18 +69,26 @@ impl SnpPolicy {
         Self::default()
     }
 
-    /// Admits enclaves on platforms of this product with at least this firmware.
+    /// Also admits enclaves on AMD's platforms of this product with at least this firmware.
     #[must_use]
     pub fn admit(mut self, product: Product, minimum: Tcb) -> Self {
-        self.minimum.insert(product, minimum);
+        self.minimum.insert((Root::Amd, product), minimum);
         self
     }
 
     /// The same for each of these; of two for one product the later counts.
     #[must_use]
-    pub fn admitting(minima: impl IntoIterator<Item = Minimum>) -> Self {
+    pub fn admitting(self, minima: impl IntoIterator<Item = Minimum>) -> Self {
         let admit = |policy: Self, Minimum { product, tcb }| policy.admit(product, tcb);
-        minima.into_iter().fold(Self::admitting_none(), admit)
+        minima.into_iter().fold(self, admit)
+    }
+
+    /// Also admits enclaves on simulated platforms of this product with at least this firmware, and on none of AMD's.
+    #[cfg(any(test, feature = "simulated"))]
+    #[must_use]
+    pub fn insecure_admit_simulated(mut self, product: Product, minimum: Tcb) -> Self {
+        self.minimum.insert((Root::Simulated, product), minimum);
+        self
     }
 
     /// Admits guests that a migration agent may move to other platforms. The agent is another guest, chosen by the host, and
@@ -89,10 +100,17 @@ impl SnpPolicy {
     }
 
     /// Judges a report whose signature is verified.
-    pub(crate) fn judge(&self, evidence: &SnpEvidence, product: Product) -> Result<(), SnpError> {
+    pub(crate) fn judge(
+        &self,
+        evidence: &SnpEvidence,
+        root: Root,
+        product: Product,
+    ) -> Result<(), SnpError> {
         known(evidence)?;
         self.judge_guest(evidence)?;
-        self.judge_firmware(evidence, product)
+        firmware(evidence)
+            .into_iter()
+            .try_for_each(|(which, got)| self.admits(root, product, which, got))
     }
 
     fn judge_guest(&self, evidence: &SnpEvidence) -> Result<(), SnpError> {
@@ -113,20 +131,20 @@ impl SnpPolicy {
         Ok(())
     }
 
-    fn judge_firmware(&self, evidence: &SnpEvidence, product: Product) -> Result<(), SnpError> {
-        for (which, got) in firmware(evidence) {
-            self.admits(product, which, got)?;
-        }
-        Ok(())
-    }
-
-    /// Whether this firmware is admitted: also for judging again, by today's policy, what was verified before
+    /// Whether this firmware is admitted on platforms under this root: also for judging again, by today's policy, what was verified before
     /// ([`SnpVerdict::lowest_tcb`](super::SnpVerdict::lowest_tcb)).
     ///
     /// # Errors
     /// When it is not, or no firmware of this product is.
-    pub fn admits(&self, product: Product, which: TcbField, got: Tcb) -> Result<(), SnpError> {
-        let minimum = *self.minimum.get(&product).ok_or(SnpError::ProductNotAdmitted(product))?;
+    pub fn admits(
+        &self,
+        root: Root,
+        product: Product,
+        which: TcbField,
+        got: Tcb,
+    ) -> Result<(), SnpError> {
+        let minimum = self.minimum.get(&(root, product));
+        let minimum = *minimum.ok_or(SnpError::ProductNotAdmitted(product))?;
         if got.covers(&minimum) { Ok(()) } else { Err(SnpError::TcbTooLow { which, got, minimum }) }
     }
 }

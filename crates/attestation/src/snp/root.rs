@@ -17,7 +17,7 @@ const AMD: [(Product, &[u8]); 3] = [
 ];
 
 /// Whose root vouches for a platform. It decides the kind of an enclave, whatever the evidence says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Root {
     /// AMD's: real hardware.
     Amd,

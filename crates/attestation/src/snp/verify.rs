@@ -91,7 +91,7 @@ pub(crate) fn verify_report(
         .verify_sig(evidence.signed(), &signature)
         .map_err(|_| SnpError::Signature)?;
     verify_platform(evidence, platform)?;
-    policy.judge(evidence, platform.product)?;
+    policy.judge(evidence, platform.root, platform.product)?;
     let report = evidence.fields();
     if report.report_data != *report_data {
         return Err(SnpError::WrongReportData);

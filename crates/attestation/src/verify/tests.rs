@@ -113,20 +113,28 @@ mod simulated {
     use super::*;
     use crate::simulated::{Imitated, Root as SimulatedRoot, enclave_id_of};
 
+    /// Firmware that any platform has.
+    const LEAST: &str = "Milan:bootloader=0,tee=0,snp=0,microcode=0";
+
+    /// What AMD publishes about Milan, but its revocation list, of which there is no copy.
+    fn amds_collateral() -> Collateral {
+        Collateral::Snp(Arc::new(SnpCollateral::from_kds(snp::CHAIN, &[]).unwrap()))
+    }
+
     fn verifier(root: &SimulatedRoot) -> Verifier {
         Verifier::new(Policy::insecure_trusting_simulated(root.published().clone()))
     }
 
     fn evidence(root: &SimulatedRoot, tee: Imitated, nonce: &str, key: &Jwk) -> Evidence {
-        let quote = root.evidence(tee, &[7; 32], rcar::report_data(nonce, key));
-        Evidence::parse(&tee.to_string(), &json!(quote)).unwrap()
+        let document = root.evidence(tee, &[7; 32], rcar::report_data(nonce, key));
+        Evidence::parse(&tee.to_string(), &document).unwrap()
     }
 
     #[test]
     fn honest_evidence_gives_an_enclave_of_its_own_kind() {
         let root = SimulatedRoot::make(NOW);
         let verifier = verifier(&root);
-        for tee in [Imitated::Sgx, Imitated::Tdx] {
+        for tee in Imitated::ALL {
             let key = key();
             let evidence = evidence(&root, tee, NONCE, &key);
             assert_eq!(verifier.needs(&evidence).unwrap(), Needs::Nothing);
@@ -145,12 +153,20 @@ mod simulated {
     fn simulated_evidence_is_never_of_kind_1_2_or_3() {
         let root = SimulatedRoot::make(NOW);
         let key = key();
-        let measured =
-            [(Imitated::Sgx, vec![7; 32]), (Imitated::Tdx, [&[7; 32][..], &[0; 352]].concat())];
+        let padded = |length| {
+            let mut measured = vec![7; 32];
+            measured.resize(length, 0);
+            measured
+        };
+        let measured = [
+            (Imitated::Sgx, padded(32)),
+            (Imitated::Tdx, padded(384)),
+            (Imitated::Snp, padded(80)),
+        ];
         for (tee, measurement) in measured {
             let evidence = evidence(&root, tee, NONCE, &key);
             // Even with real collateral at hand, and whatever the attester announces.
-            for collateral in [Collateral::Nothing, real_collateral()] {
+            for collateral in [Collateral::Nothing, real_collateral(), amds_collateral()] {
                 let enclave =
                     verifier(&root).verify(&evidence, &collateral, NONCE, key.clone(), NOW);
                 let enclave = enclave.unwrap();
@@ -159,16 +175,119 @@ mod simulated {
                     assert_ne!(enclave.id(), sesame_domain::enclave_id(kind, &measurement));
                 }
             }
-            let hardware = Verifier::new(Policy::hardware_only());
-            let refused = hardware.verify(&evidence, &real_collateral(), NONCE, key.clone(), NOW);
-            let untrusted =
-                matches!(refused, Err(AttestationError::Dcap(DcapError::UntrustedRoot)));
-            assert!(untrusted, "{refused:?}");
-            let quote = json!(root.evidence(tee, &[7; 32], rcar::report_data(NONCE, &key)));
-            assert!(Evidence::parse("snp", &quote).is_err());
-            let other = if tee == Imitated::Sgx { "tdx" } else { "sgx" };
-            assert!(matches!(Evidence::parse(other, &quote), Err(AttestationError::WrongTee)));
+            // Nor announced as another's.
+            let document = root.evidence(tee, &[7; 32], rcar::report_data(NONCE, &key));
+            for other in Imitated::ALL.into_iter().filter(|other| *other != tee) {
+                assert!(
+                    Evidence::parse(&other.to_string(), &document).is_err(),
+                    "{tee} as {other}"
+                );
+            }
         }
+    }
+
+    /// With every collateral there is, the vendor's own included, and the least minimum of firmware.
+    #[test]
+    fn those_who_trust_vendors_alone_refuse_it_as_a_strangers() {
+        let root = SimulatedRoot::make(NOW);
+        let hardware = Verifier::new(snp::admitting(LEAST));
+        for tee in Imitated::ALL {
+            let key = key();
+            let evidence = evidence(&root, tee, NONCE, &key);
+            let own = Collateral::Snp(Arc::new(root.published().snp.clone()));
+            for collateral in [own, real_collateral()] {
+                let refused = hardware.verify(&evidence, &collateral, NONCE, key.clone(), NOW);
+                let refused = refused.unwrap_err();
+                let right = match (&evidence, &collateral) {
+                    (Evidence::Dcap(_), _) => {
+                        matches!(refused, AttestationError::Dcap(DcapError::UntrustedRoot))
+                    }
+                    (Evidence::Snp(_), Collateral::Snp(_)) => {
+                        matches!(refused, AttestationError::Snp(SnpError::UnknownRoot))
+                    }
+                    (Evidence::Snp(_), _) => matches!(refused, AttestationError::NoCollateral(_)),
+                };
+                assert!(right, "{tee}: {refused}");
+            }
+            // AMD's chain says nothing about the chip.
+            let refused = hardware.verify(&evidence, &amds_collateral(), NONCE, key, NOW);
+            assert!(refused.is_err(), "{tee}");
+        }
+    }
+
+    /// What the simulated platform has to have is asked of no platform of AMD's, and what is asked of AMD's not of it.
+    #[test]
+    fn minima_of_firmware_are_of_one_root() {
+        let root = SimulatedRoot::make(NOW);
+        let policy = || Policy::insecure_trusting_simulated(root.published().clone());
+        let refused = Verifier::new(policy()).needs(&snp::real(Some(snp::VCEK))).unwrap_err();
+        let none = matches!(refused, AttestationError::Snp(SnpError::ProductNotAdmitted(_)));
+        assert!(none, "{refused}");
+        let out_of_reach = "Milan:bootloader=255,tee=255,snp=255,microcode=255";
+        let verifier = Verifier::new(policy().admitting_snp(vec![out_of_reach.parse().unwrap()]));
+        let (key, nothing) = (key(), Collateral::Nothing);
+        let evidence = evidence(&root, Imitated::Snp, NONCE, &key);
+        let enclave = verifier.verify(&evidence, &nothing, NONCE, key, NOW).unwrap();
+        // So it is for the sessions that were opened.
+        let state = enclave.platform();
+        verifier.policy().admits_platform(enclave.kind(), state).unwrap();
+        verifier.policy().admits_platform(TeeKind::Snp, state).unwrap_err();
+        snp::admitting(LEAST).admits_platform(TeeKind::Simulated, state).unwrap_err();
+        snp::admitting(LEAST).admits_platform(TeeKind::Snp, state).unwrap();
+    }
+
+    /// AMD's root at the end of a simulated chain is AMD's, and has not signed it.
+    #[test]
+    fn a_simulated_chain_under_amds_name_is_broken() {
+        let root = SimulatedRoot::make(NOW);
+        let mut published = root.published().clone();
+        let Collateral::Snp(real) = amds_collateral() else { panic!("it is AMD's") };
+        published.snp.root = real.root.clone();
+        let verifier = Verifier::new(
+            Policy::insecure_trusting_simulated(published)
+                .admitting_snp(vec![LEAST.parse().unwrap()]),
+        );
+        let key = key();
+        let evidence = evidence(&root, Imitated::Snp, NONCE, &key);
+        let refused = verifier.verify(&evidence, &Collateral::Nothing, NONCE, key, NOW);
+        let refused = refused.unwrap_err();
+        let broken = matches!(
+            refused,
+            AttestationError::Snp(SnpError::Chain {
+                part: snp::Part::Signer,
+                problem: snp::ChainProblem::Issuer,
+            })
+        );
+        assert!(broken, "{refused:?}");
+    }
+
+    /// One bit of a report, or of the certificate with it: whatever it is then, it is not what was signed.
+    #[test]
+    fn an_altered_report_is_refused() {
+        let (root, key) = (SimulatedRoot::make(NOW), key());
+        let verifier = verifier(&root);
+        let Evidence::Snp(genuine) = evidence(&root, Imitated::Snp, NONCE, &key) else {
+            panic!("it is SNP")
+        };
+        let certificate = genuine.certificate().unwrap().to_vec();
+        let refused = |report: &[u8], certificate: Option<Vec<u8>>| {
+            let Ok(altered) = SnpEvidence::from_report(report, certificate) else { return true };
+            let altered = Evidence::Snp(Box::new(altered));
+            verifier.verify(&altered, &Collateral::Nothing, NONCE, key.clone(), NOW).is_err()
+        };
+        assert!(!refused(genuine.report(), Some(certificate.clone())));
+        for at in 0..genuine.report().len() {
+            let mut report = *genuine.report();
+            report[at] ^= 1 << (at % 8);
+            assert!(refused(&report, Some(certificate.clone())), "byte {at} of the report");
+        }
+        for at in 0..certificate.len() {
+            let mut other = certificate.clone();
+            other[at] ^= 1 << (at % 8);
+            assert!(refused(genuine.report(), Some(other)), "byte {at} of the certificate");
+        }
+        assert!(refused(genuine.report(), None), "without its certificate");
+        assert!(refused(genuine.report(), Some(snp::VCEK.to_vec())), "with a real one");
     }
 
     /// Intel's root at the end of a simulated chain makes a verifier take it for Intel's, and refuse it.
@@ -177,6 +296,7 @@ mod simulated {
         let root = SimulatedRoot::make(NOW);
         let key = key();
         let quote = root.evidence(Imitated::Tdx, &[7; 32], rcar::report_data(NONCE, &key));
+        let quote: QuoteEvidence = serde_json::from_value(quote).unwrap();
         let forged = with_intels_root(&quote.bytes().unwrap());
         let evidence = Evidence::parse("tdx", &json!(QuoteEvidence::new(&forged))).unwrap();
         let verifier = verifier(&root);
@@ -208,10 +328,21 @@ mod simulated {
     #[test]
     fn evidence_under_another_root_is_refused() {
         let (root, other, key) = (SimulatedRoot::make(NOW), SimulatedRoot::make(NOW), key());
-        let evidence = evidence(&other, Imitated::Sgx, NONCE, &key);
-        let refused = verifier(&root).verify(&evidence, &Collateral::Nothing, NONCE, key, NOW);
-        let untrusted = matches!(refused, Err(AttestationError::Dcap(DcapError::UntrustedRoot)));
-        assert!(untrusted, "{refused:?}");
+        let verify = |tee, collateral: &Collateral| {
+            let evidence = evidence(&other, tee, NONCE, &key);
+            verifier(&root).verify(&evidence, collateral, NONCE, key.clone(), NOW).unwrap_err()
+        };
+        for tee in [Imitated::Sgx, Imitated::Tdx] {
+            let refused = verify(tee, &Collateral::Nothing);
+            let untrusted = matches!(refused, AttestationError::Dcap(DcapError::UntrustedRoot));
+            assert!(untrusted, "{tee}: {refused:?}");
+        }
+        let refused = verify(Imitated::Snp, &Collateral::Nothing);
+        assert!(matches!(refused, AttestationError::NoCollateral(_)), "{refused:?}");
+        let own = Collateral::Snp(Arc::new(other.published().snp.clone()));
+        let refused = verify(Imitated::Snp, &own);
+        let unknown = matches!(refused, AttestationError::Snp(SnpError::UnknownRoot));
+        assert!(unknown, "{refused:?}");
     }
 
     #[test]
@@ -228,11 +359,13 @@ mod simulated {
             Err(AttestationError::WrongReportData) => {}
             other => panic!("{other:?}"),
         };
-        for nonce in ["", "bm9uY2", "bm9uY2V", "bm9uY2U="] {
-            check(&evidence(&root, Imitated::Sgx, nonce, &key), &key);
-        }
-        check(&evidence(&root, Imitated::Sgx, NONCE, &super::key()), &key);
         let other = Jwk::new(*key.p256().unwrap(), sesame_protocol::jwk::ES256);
-        check(&evidence(&root, Imitated::Sgx, NONCE, &key), &other);
+        for tee in Imitated::ALL {
+            for nonce in ["", "bm9uY2", "bm9uY2V", "bm9uY2U="] {
+                check(&evidence(&root, tee, nonce, &key), &key);
+            }
+            check(&evidence(&root, tee, NONCE, &super::key()), &key);
+            check(&evidence(&root, tee, NONCE, &key), &other);
+        }
     }
 }

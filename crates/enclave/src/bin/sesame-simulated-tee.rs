@@ -10,7 +10,7 @@ use sesame_enclave::{
 const USAGE: &str = "\
 sesame-simulated-tee init --root-key FILE
     makes the root if there is none, and the folder FILE.pub with what an SMS is told to trust
-sesame-simulated-tee --tee sgx|tdx --root-key FILE --launcher PATH --app PATH --sms-identity ADDRESS -- [launcher's arguments]
+sesame-simulated-tee --tee sgx|tdx|snp --root-key FILE --launcher PATH --app PATH --sms-identity ADDRESS -- [launcher's arguments]
     measures launcher, app and SMS identity, runs the launcher, and quotes for it alone";
 
 fn main() -> ExitCode {

@@ -25,10 +25,10 @@ pub(super) struct Quoter {
 
 impl Quoter {
     /// The answer to a line of the child, if the line asks for a quote.
-    fn answer(&self, line: &[u8]) -> Option<serde_json::Result<FromQuoter>> {
+    fn answer(&self, line: &[u8]) -> Option<FromQuoter> {
         let ToQuoter::Quote { report_data } = serde_json::from_slice(line).ok()?;
         let evidence = self.root.evidence(self.tee, &self.measurement, report_data.0);
-        Some(serde_json::to_value(evidence).map(FromQuoter::Evidence))
+        Some(FromQuoter::Evidence(evidence))
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn relay(mut child: Child, quoter: &Quoter) -> io::Result<ExitStatus>
             match quoter.answer(&line) {
                 Some(answer) => {
                     if let Some(input) = lock(&input).as_mut() {
-                        write_line(input, &answer?)?;
+                        write_line(input, &answer)?;
                     }
                 }
                 // A host that does not listen is noticed where its lines are read.

@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(Published::read(&public_folder(&path)).unwrap().files(), first);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else stays");
-        assert_eq!(fs::read_dir(public_folder(&path)).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(public_folder(&path)).unwrap().count(), 6);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::clock;
 /// Where collateral comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CollateralSource {
-    /// Nowhere: no evidence can be verified, but of SGX and TDX under a simulated root, which brings its own.
+    /// Nowhere: no evidence can be verified, but under a simulated root, which brings its own.
     #[default]
     None,
     /// A folder of files, for sites without the network: `<tee>-<fmspc>-<ca>.json` for SGX and TDX; `snp-Milan-vcek.pem` and

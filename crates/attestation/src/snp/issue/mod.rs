@@ -11,12 +11,9 @@ mod reports;
 use std::ops::Range;
 
 use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der},
     rsa::KeySize,
     signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RsaKeyPair},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 #[cfg(test)]
 pub(crate) use certificates::extension;
@@ -40,9 +37,9 @@ pub enum IssueError {
     /// The cryptographic library failed.
     #[error("the key could not be made or used")]
     Key(#[from] aws_lc_rs::error::Unspecified),
-    /// The saved keys are not those of a simulated AMD.
-    #[error("the saved keys are malformed")]
-    Saved(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A saved key is not the one that the certificate is for.
+    #[error("the saved key is malformed, or not the certificate's")]
+    Saved,
     /// The report has a part that cannot be written.
     #[error("the report cannot be written")]
     Report(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -55,13 +52,6 @@ pub struct SimulatedAmd {
     root: Authority,
     ask: Authority,
     asvk: Authority,
-}
-
-/// What [`SimulatedAmd::save`] writes: private keys in PKCS#8 and certificates in DER.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    product: String,
-    authorities: [(alloy_primitives::Bytes, alloy_primitives::Bytes); 3],
 }
 
 impl SimulatedAmd {
@@ -128,40 +118,6 @@ impl SimulatedAmd {
         let fields = Fields::endorsement(self.product, signing_key, &chip_id, tcb, holds)?;
         let certificate = self.signer(signing_key).certify(&fields, &key)?;
         Ok(SimulatedPlatform::new(self.product, signing_key, chip_id, tcb, key, certificate))
-    }
-
-    /// The keys, to be kept by whoever simulates; they are as secret as the simulation is to be trusted.
-    ///
-    /// # Errors
-    /// When the cryptographic library fails.
-    pub fn save(&self) -> Result<Value, IssueError> {
-        let [root, ask, asvk] = [&self.root, &self.ask, &self.asvk].map(|authority| {
-            let key = AsDer::<Pkcs8V1Der<'_>>::as_der(authority.key())?;
-            Ok::<_, IssueError>((
-                key.as_ref().to_vec().into(),
-                authority.certificate().to_vec().into(),
-            ))
-        });
-        let authorities = [root?, ask?, asvk?];
-        let saved = Saved { product: self.product.name().to_owned(), authorities };
-        serde_json::to_value(saved).map_err(|error| IssueError::Saved(error.into()))
-    }
-
-    /// From what [`Self::save`] gave.
-    ///
-    /// # Errors
-    /// When it is something else.
-    pub fn load(saved: &Value) -> Result<Self, IssueError> {
-        let Saved { product, authorities } =
-            Saved::deserialize(saved).map_err(|error| IssueError::Saved(error.into()))?;
-        let product = Product::of_certificate(&product)
-            .ok_or_else(|| IssueError::Saved("unknown product".into()))?;
-        let [root, ask, asvk] = authorities.map(|(key, certificate)| {
-            let key = RsaKeyPair::from_pkcs8(&key);
-            let key = key.map_err(|error| IssueError::Saved(error.to_string().into()))?;
-            Authority::read(key, certificate.to_vec())
-        });
-        Ok(Self { product, root: root?, ask: ask?, asvk: asvk? })
     }
 
     pub(crate) const fn signer(&self, key: SigningKey) -> &Authority {

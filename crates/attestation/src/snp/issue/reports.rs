@@ -1,6 +1,10 @@
 //! Reports, signed as the security processor signs them.
 
-use aws_lc_rs::{rand::SystemRandom, signature::EcdsaKeyPair};
+use aws_lc_rs::{
+    pkcs8::Document,
+    rand::SystemRandom,
+    signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
 use sev::{
     firmware::{
         guest::{AttestationReport, GuestPolicy, KeyInfo},
@@ -11,6 +15,9 @@ use sev::{
 
 use super::IssueError;
 use crate::snp::{
+    certificate::Certificate,
+    endorsement::{Binding, Endorsement},
+    error::Part,
     evidence::{REPORT_LENGTH, SIGNED_LENGTH, SigningKey, SnpEvidence},
     product::{Product, Tcb},
 };
@@ -44,6 +51,35 @@ impl SimulatedPlatform {
         certificate: Vec<u8>,
     ) -> Self {
         Self { product, signing_key, chip_id, tcb, key, certificate }
+    }
+
+    /// The key, PKCS#8, to be kept by whoever simulates: it is as secret as the simulation is to be trusted.
+    ///
+    /// # Errors
+    /// When the cryptographic library fails.
+    pub fn private_key(&self) -> Result<Document, IssueError> {
+        Ok(self.key.to_pkcs8v1()?)
+    }
+
+    /// The platform of a VCEK, from the key that [`Self::private_key`] gave and its certificate.
+    ///
+    /// # Errors
+    /// When they are something else, or do not belong together.
+    pub fn load(private_key: &[u8], certificate: Vec<u8>) -> Result<Self, IssueError> {
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, private_key);
+        let key = key.map_err(|_| IssueError::Saved)?;
+        let parsed = Certificate::parse(Part::Endorsement, &certificate);
+        let parsed = parsed.map_err(|_| IssueError::Saved)?;
+        let endorsement = Endorsement::read(&parsed).map_err(|_| IssueError::Saved)?;
+        let Endorsement { binding: Binding::Chip(chip), product, tcb, .. } = endorsement else {
+            return Err(IssueError::Saved);
+        };
+        if parsed.public_key().1 != key.public_key().as_ref() {
+            return Err(IssueError::Saved);
+        }
+        let mut chip_id = [0; 64];
+        chip_id.iter_mut().zip(chip).for_each(|(to, from)| *to = from);
+        Ok(Self::new(product, SigningKey::Vcek, chip_id, tcb, key, certificate))
     }
 
     /// The certificate of its key, in DER.

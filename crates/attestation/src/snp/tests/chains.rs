@@ -345,17 +345,23 @@ fn a_report_signed_by_another_key_is_refused() {
 }
 
 #[test]
-fn saved_keys_vouch_for_the_same_platforms() {
-    let saved = MILAN.save().unwrap();
-    let loaded = SimulatedAmd::load(&saved).unwrap();
-    assert_eq!(loaded.root_certificate(), MILAN.root_certificate());
-    let world = World::milan();
-    let again = World { roots: world.roots.clone(), ..World::of(&loaded, SigningKey::Vcek) };
-    again.verify(&again.quote()).unwrap();
-    for odd in [serde_json::json!({}), serde_json::json!({"product": "Milan", "authorities": []})] {
-        SimulatedAmd::load(&odd).unwrap_err();
+fn a_saved_key_is_the_platform_of_its_certificate() {
+    for amd in [&*MILAN, &amd(Product::Turin)] {
+        let world = World::of(amd, SigningKey::Vcek);
+        let key = world.platform.private_key().unwrap();
+        let certificate = world.platform.certificate();
+        let load = |key, certificate: &[u8]| SimulatedPlatform::load(key, certificate.to_vec());
+        let platform = load(key.as_ref(), certificate).unwrap();
+        let again = World { platform, ..World::of(amd, SigningKey::Vcek) };
+        assert_eq!(again.quote().signed(), world.quote().signed());
+        again.verify(&again.quote()).unwrap();
+
+        let vlek = World::of(amd, SigningKey::Vlek).platform;
+        let other = World::of(amd, SigningKey::Vcek).platform;
+        load(&[], certificate).unwrap_err();
+        load(key.as_ref(), &[]).unwrap_err();
+        load(key.as_ref(), amd.root_certificate()).unwrap_err();
+        load(key.as_ref(), other.certificate()).unwrap_err();
+        load(vlek.private_key().unwrap().as_ref(), vlek.certificate()).unwrap_err();
     }
-    let mut odd = saved;
-    odd["product"] = "Rome".into();
-    SimulatedAmd::load(&odd).unwrap_err();
 }

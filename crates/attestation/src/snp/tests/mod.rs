@@ -62,7 +62,7 @@ impl World {
             platform: amd.platform(key, chip(product), tcb(product), YEARS).unwrap(),
             collateral: amd.collateral(key, &[], MONTH).unwrap(),
             roots: Roots::insecure_trusting_simulated(product, amd.root_certificate()),
-            policy: SnpPolicy::admitting_none().admit(product, tcb(product)),
+            policy: SnpPolicy::admitting_none().insecure_admit_simulated(product, tcb(product)),
         }
     }
 

@@ -128,6 +128,10 @@ fn a_real_report_is_refused_for_another_challenge_firmware_or_chip() {
     assert_refused!(old, Err(SnpError::TcbTooLow { which: TcbField::Reported, .. }));
     let none = refused(&SnpPolicy::admitting_none(), report_data());
     assert_refused!(none, Err(SnpError::ProductNotAdmitted(Product::Milan)));
+    let simulated = SnpPolicy::admitting_none();
+    let simulated = simulated.insecure_admit_simulated(Product::Milan, Tcb::default());
+    let none = refused(&simulated, report_data());
+    assert_refused!(none, Err(SnpError::ProductNotAdmitted(Product::Milan)));
     let turin = self::platform(TURIN_VCEK, &collateral(TURIN_CHAIN), TURIN_TIME).unwrap();
     let chip = verify_report(&evidence(), &turin, &policy(), &report_data());
     assert_refused!(chip, Err(SnpError::Signature));

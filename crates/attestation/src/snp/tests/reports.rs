@@ -55,7 +55,10 @@ fn debugging_is_refused_whatever_the_policy() {
     let mut world = World::milan();
     let evidence = world.altered(|report| report.policy.set_debug_allowed(true));
     assert_refused!(world.refusal(&evidence), SnpError::Debug);
-    world.policy = world.policy.allowing_migration_agents().admit(Product::Milan, Tcb::default());
+    world.policy = world
+        .policy
+        .allowing_migration_agents()
+        .insecure_admit_simulated(Product::Milan, Tcb::default());
     assert_refused!(world.refusal(&evidence), SnpError::Debug);
 }
 
@@ -244,7 +247,7 @@ fn each_firmware_version_must_reach_the_minimum() {
 #[test]
 fn what_was_verified_can_be_judged_again() {
     let mut world = World::milan();
-    world.policy = world.policy.admit(Product::Milan, Tcb::default());
+    world.policy = world.policy.insecure_admit_simulated(Product::Milan, Tcb::default());
     let evidence = world.altered(|report| {
         report.committed_tcb.snp = 5;
         report.launch_tcb.microcode = 9;
@@ -258,8 +261,13 @@ fn what_was_verified_can_be_judged_again() {
         (Tcb { snp: 6, ..lowest }, false),
         (Tcb { microcode: 10, ..lowest }, false),
     ] {
-        let policy = SnpPolicy::admitting_none().admit(Product::Milan, minimum);
-        let again = policy.admits(Product::Milan, TcbField::Committed, verdict.lowest_tcb());
+        let policy = SnpPolicy::admitting_none().insecure_admit_simulated(Product::Milan, minimum);
+        let again = policy.admits(
+            Root::Simulated,
+            Product::Milan,
+            TcbField::Committed,
+            verdict.lowest_tcb(),
+        );
         assert_eq!(again.is_ok(), admitted, "{minimum}");
     }
 }
@@ -268,7 +276,7 @@ fn what_was_verified_can_be_judged_again() {
 fn a_downgraded_platform_is_refused() {
     let mut world = World::milan();
     let newer = Tcb { microcode: 116, ..tcb(Product::Milan) };
-    world.policy = world.policy.admit(Product::Milan, newer);
+    world.policy = world.policy.insecure_admit_simulated(Product::Milan, newer);
     let refused = world.verify(&world.quote());
     assert_refused!(refused, Err(SnpError::TcbTooLow { which: TcbField::Reported, .. }));
 }
@@ -276,8 +284,10 @@ fn a_downgraded_platform_is_refused() {
 #[test]
 fn a_product_without_a_minimum_is_refused() {
     let mut world = World::milan();
-    let genoa = SnpPolicy::admitting_none().admit(Product::Genoa, Tcb::default());
-    for policy in [SnpPolicy::admitting_none(), genoa] {
+    let genoa =
+        SnpPolicy::admitting_none().insecure_admit_simulated(Product::Genoa, Tcb::default());
+    let amds = SnpPolicy::admitting_none().admit(Product::Milan, Tcb::default());
+    for policy in [SnpPolicy::admitting_none(), genoa, amds] {
         world.policy = policy;
         let refused = world.verify(&world.quote());
         assert_refused!(refused, Err(SnpError::ProductNotAdmitted(Product::Milan)));

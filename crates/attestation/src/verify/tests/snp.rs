@@ -2,24 +2,28 @@
 //! all the way.
 
 use super::*;
+pub(super) use crate::snp::{ChainProblem, Part};
 use crate::snp::{
-    ChainProblem, Part, Product, SigningKey, Tcb,
+    Product, SigningKey, Tcb,
     issue::{SimulatedAmd, SimulatedPlatform},
 };
 
 const REPORT: &str = include_str!("../../../../../tests/fixtures/evidence/snp/report_milan.hex");
-const VCEK: &[u8] = include_bytes!("../../../../../tests/fixtures/evidence/snp/vcek_milan.der");
-const CHAIN: &[u8] = include_bytes!("../../../../../tests/fixtures/evidence/snp/cert_chain_milan");
+pub(super) const VCEK: &[u8] =
+    include_bytes!("../../../../../tests/fixtures/evidence/snp/vcek_milan.der");
+pub(super) const CHAIN: &[u8] =
+    include_bytes!("../../../../../tests/fixtures/evidence/snp/cert_chain_milan");
 /// The firmware of the machine that the real report is of.
 const FIRMWARE: &str = "Milan:bootloader=3,tee=0,snp=8,microcode=115";
+const TCB: Tcb = Tcb { fmc: None, bootloader: 3, tee: 0, snp: 8, microcode: 115 };
 
-fn real(certificate: Option<&[u8]>) -> Evidence {
+pub(super) fn real(certificate: Option<&[u8]>) -> Evidence {
     let report = alloy_primitives::hex::decode(REPORT.trim()).unwrap();
     let report = SnpEvidence::from_report(&report, certificate.map(<[u8]>::to_vec)).unwrap();
     Evidence::parse("snp", &report.to_json()).unwrap()
 }
 
-fn admitting(minimum: &str) -> Policy {
+pub(super) fn admitting(minimum: &str) -> Policy {
     Policy::hardware_only().admitting_snp(vec![minimum.parse().unwrap()])
 }
 
@@ -95,11 +99,10 @@ impl World {
     fn make() -> Self {
         let years = NOW - 1000..NOW + 1_000_000;
         let amd = SimulatedAmd::generate(Product::Milan, years.clone()).unwrap();
-        let tcb = Tcb { fmc: None, bootloader: 3, tee: 0, snp: 8, microcode: 115 };
         let (key, list) = (SigningKey::Vcek, NOW - 10..NOW + 10);
         let collateral = Arc::new(amd.collateral(key, &[], list).unwrap());
         Self {
-            platform: amd.platform(key, [9; 64], tcb, years).unwrap(),
+            platform: amd.platform(key, [9; 64], TCB, years).unwrap(),
             collateral: Collateral::Snp(collateral),
             policy: admitting(FIRMWARE),
             amd,
@@ -115,7 +118,8 @@ impl World {
     /// One that trusts the simulated root beside AMD's.
     fn verifier(&self) -> Verifier {
         let roots = Roots::insecure_trusting_simulated(Product::Milan, self.amd.root_certificate());
-        let snp = SnpVerifier::new(roots, self.policy.snp.clone(), SNP_PLATFORMS);
+        let policy = self.policy.snp.clone().insecure_admit_simulated(Product::Milan, TCB);
+        let snp = SnpVerifier::new(roots, policy, SNP_PLATFORMS);
         Verifier { snp, ..Verifier::new(self.policy.clone()) }
     }
 }
