@@ -49,7 +49,7 @@ fn start(launch: &Launch<'_>) -> Result<Child, TaskError> {
     let Config { tee, sms_identity, sms_url, .. } = launch.config;
     let log = launch.folder.new_file("launcher.log").map_err(TaskError::Folder)?;
     Command::new(&tee.quoter)
-        .args(["--tee", "sgx"])
+        .args(["--tee", &tee.imitated.to_string()])
         .arg("--root-key")
         .arg(&tee.root_key)
         .arg("--launcher")
@@ -144,6 +144,7 @@ mod tests {
         signers::local::PrivateKeySigner,
     };
     use sesame_chain::Deployment;
+    use sesame_domain::Imitated;
     use sesame_protocol::denial::DenialBody;
 
     use super::*;
@@ -172,7 +173,12 @@ mod tests {
             sms_url: "http://127.0.0.1:1/".parse().unwrap(),
             sms_identity: Address::repeat_byte(4),
             work_dir: work_dir.path().to_owned(),
-            tee: Tee { quoter, root_key: "root".into(), launcher: "launcher".into() },
+            tee: Tee {
+                imitated: Imitated::Snp,
+                quoter,
+                root_key: "root".into(),
+                launcher: "launcher".into(),
+            },
             poll_interval: Duration::from_secs(1),
             max_parallel: 1,
             allowed: crate::Allowed::default(),
@@ -201,6 +207,13 @@ mod tests {
             .replace("DIGEST", &"0a".repeat(32))
             .replace("KEY", &"0b".repeat(20))
             .replace("SIGNATURE", &"0c".repeat(65))
+    }
+
+    #[tokio::test]
+    async fn the_quoting_process_is_told_what_to_imitate() {
+        let (_, result, log) = with_tee(&format!("echo \"$*\" >&2\n{}", result()), 20).await;
+        result.unwrap();
+        assert!(log.starts_with("--tee snp --root-key root --launcher launcher "), "{log}");
     }
 
     #[tokio::test]

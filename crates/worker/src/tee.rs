@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use alloy::primitives::Address;
-use sesame_domain::EnclaveId;
+use sesame_domain::{EnclaveId, Imitated};
 
 use crate::TaskError;
 
 /// The simulated TEE: the one kind that this version starts.
 #[derive(Debug, Clone)]
 pub struct Tee {
+    /// What it imitates.
+    pub imitated: Imitated,
     /// The binary of the quoting process, `sesame-simulated-tee`.
     pub quoter: PathBuf,
     /// The file of the simulated root; the quoting process makes it if there is none.
@@ -25,10 +27,10 @@ impl Tee {
     /// When the launcher cannot be read, or this build knows no TEE.
     #[cfg(feature = "simulated")]
     pub(crate) fn enclave_id(&self, app: &[u8], sms: Address) -> Result<EnclaveId, TaskError> {
-        use sesame_attestation::simulated::{Imitated, enclave_id_of, measure};
+        use sesame_attestation::simulated::{enclave_id_of, measure};
 
         let launcher = std::fs::read(&self.launcher).map_err(TaskError::Tee)?;
-        Ok(enclave_id_of(Imitated::Sgx, &measure(&launcher, app, sms)))
+        Ok(enclave_id_of(self.imitated, &measure(&launcher, app, sms)))
     }
 
     /// The id of the enclave that would run `app` here.

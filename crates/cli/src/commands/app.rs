@@ -24,7 +24,7 @@ The digest is the SHA-256 of the file. Without --uri, the file's own path is reg
 Example:
   sesame app measure --launcher target/release/sesame-enclave --app app.py --sms-identity 0x…
 
-Changing one byte of launcher or app changes the id, and so does another SMS.")]
+Changing one byte of launcher or app changes the id, and so does another SMS, or another --tee.")]
     Measure(MeasureArgs),
     /// Show what the registry says about an app.
     #[command(after_help = "Example:\n  sesame app show 0x…")]
@@ -51,6 +51,9 @@ pub(crate) struct RegisterArgs {
 #[cfg(feature = "simulated")]
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
+    /// What the simulated TEE imitates: sgx, tdx or snp. The worker is told the same.
+    #[arg(long, value_name = "TEE", default_value_t = sesame_domain::Imitated::Sgx)]
+    tee: sesame_domain::Imitated,
     /// The launcher that runs inside the TEE.
     #[arg(long, value_name = "FILE")]
     launcher: PathBuf,
@@ -91,7 +94,7 @@ fn measure(args: &MeasureArgs, context: &Context) -> anyhow::Result<()> {
     let (launcher, app) = (read(&args.launcher)?, read(&args.app)?);
     let measurement = simulated::measure(&launcher, &app, context.sms_identity()?);
     context.output.show(&Answer::Fields(vec![
-        ("enclave", json!(simulated::enclave_id_of(simulated::Imitated::Sgx, &measurement).0)),
+        ("enclave", json!(simulated::enclave_id_of(args.tee, &measurement).0)),
         ("measurement", json!(B256::from(measurement))),
     ]));
     Ok(())

@@ -124,7 +124,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PRODUCT:PART=VERSION,…")]
     admit_snp: Vec<Minimum>,
     /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
-    /// Whoever has the root's file is any enclave it likes, and gets every secret.
+    /// Whoever has the root's file is any enclave it likes, and gets every secret. Its SGX, TDX and SEV-SNP are believed alike;
+    /// --admit-snp is about real platforms.
     #[cfg(feature = "simulated")]
     #[arg(long, value_name = "FOLDER")]
     insecure_trust_simulated_root: Option<PathBuf>,

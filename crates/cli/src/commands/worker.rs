@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use alloy::primitives::Address;
 use clap::Args;
-use sesame_domain::AssetId;
+use sesame_domain::{AssetId, Imitated};
 use sesame_worker::{Allowed, Config, DEFAULT_PARALLEL, DEFAULT_POLL, Tee};
 
 use super::stopped;
@@ -24,6 +24,10 @@ pub(crate) struct WorkerArgs {
     /// Holds a folder per task.
     #[arg(long, value_name = "FOLDER", default_value = "worker")]
     work_dir: PathBuf,
+    /// What the simulated TEE imitates: sgx, tdx or snp. The enclave id of an app is another under each; `sesame app measure`
+    /// takes the same option.
+    #[arg(long, value_name = "TEE", default_value_t = Imitated::Sgx)]
+    tee: Imitated,
     /// The quoting process of the simulated TEE.
     #[arg(long, value_name = "FILE")]
     quoter: PathBuf,
@@ -58,7 +62,12 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<(
         })?,
         sms_identity: context.sms_identity()?,
         work_dir: args.work_dir,
-        tee: Tee { quoter: args.quoter, root_key: args.root_key, launcher: args.launcher },
+        tee: Tee {
+            imitated: args.tee,
+            quoter: args.quoter,
+            root_key: args.root_key,
+            launcher: args.launcher,
+        },
         poll_interval: Duration::from_millis(args.poll_ms.max(1)),
         max_parallel: args.parallel.max(1),
         allowed: Allowed {
