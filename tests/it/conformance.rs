@@ -6,7 +6,7 @@ use std::{path::Path, process::Stdio, sync::Arc};
 use axum::{Json, Router, extract::State, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use sesame_domain::TaskId;
+use sesame_domain::{Imitated, TaskId};
 use sesame_protocol::voucher::SignedVoucher;
 use sesame_tests::{Build, Options, ROOT, Scene, Sms, World, now};
 use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command, task::JoinSet};
@@ -66,8 +66,18 @@ async fn brief(world: &mut World) -> Sms {
 
 #[tokio::test]
 async fn a_client_written_from_the_description_gets_what_it_should() {
+    conforms_for(Imitated::Sgx).await;
+}
+
+/// The same client, as a guest whose evidence is the attester's own document and no quote.
+#[tokio::test]
+async fn a_client_written_from_the_description_gets_it_as_an_snp_guest() {
+    conforms_for(Imitated::Snp).await;
+}
+
+async fn conforms_for(tee: Imitated) {
     let mut world = World::with(Options::default()).await;
-    let scene = Scene::set(&world).await;
+    let scene = Scene::set_for(&world, tee).await;
     let other = world.buy_and_begin(&scene.order).await;
     let brief = brief(&mut world).await;
     let helper = Arc::new(Helper { world, build: scene.build });
@@ -77,7 +87,7 @@ async fn a_client_written_from_the_description_gets_what_it_should() {
         "brief": brief.base(),
         "briefSeconds": BRIEF,
         "helper": serve(helper.clone(), &mut tasks).await,
-        "tee": "sgx",
+        "tee": tee.to_string(),
         "task": scene.task.to_string(),
         "other": other.to_string(),
         "resources": {

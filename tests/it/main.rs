@@ -15,6 +15,7 @@ mod deployment;
 mod garbage;
 mod grant;
 mod heads;
+mod imitated;
 mod index_cli;
 mod lies;
 mod limits;

@@ -128,6 +128,28 @@ fn the_released_binary_has_no_simulated_tee() {
     );
 }
 
+/// What issues evidence, and what would make somebody trust it, is compiled under the feature (or for a crate's own tests) alone.
+#[test]
+fn roots_of_our_own_are_behind_the_feature() {
+    let source = Path::new(ROOT).join("crates/attestation/src");
+    let gated = |file: &str, item: &str| {
+        let text = fs::read_to_string(source.join(file)).unwrap();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        let at = lines.iter().position(|line| line.starts_with(item));
+        let at = at.unwrap_or_else(|| panic!("{file} has no `{item}`"));
+        let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        let gates =
+            ["#[cfg(feature = \"simulated\")]", "#[cfg(any(test, feature = \"simulated\"))]"];
+        assert!(attributes.into_iter().any(|line| gates.contains(line)), "{file}: {item}");
+    };
+    gated("lib.rs", "pub mod simulated;");
+    gated("snp/mod.rs", "pub mod issue;");
+    gated("snp/root.rs", "pub fn insecure_trusting_simulated(");
+    gated("snp/policy.rs", "pub fn insecure_admit_simulated(");
+    gated("verify.rs", "pub fn insecure_trusting_simulated(");
+    gated("verify.rs", "simulated: Option<Arc<Published>>");
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     let mut seen = 0;
