@@ -77,7 +77,11 @@ impl Mirror {
     }
 
     /// A node behind us may only be slow; if it is on another fork, the blocks above the fork are gone.
-    pub(crate) async fn unwind_if_forked(&self, cursor: Cursor, chain_head: Block) -> Result<(), RoundError> {
+    pub(crate) async fn unwind_if_forked(
+        &self,
+        cursor: Cursor,
+        chain_head: Block,
+    ) -> Result<(), RoundError> {
         match self.view.header(chain_head.number)? {
             Some(ours) if ours.hash != chain_head.hash => self.unwind(cursor).await,
             _ => Ok(()),
