@@ -32,7 +32,12 @@ pub(crate) const NAMES: &[&str] = &[
     "backfill_verified_cpu_s",
     "backfill_verified_rss_mb",
     "backfill_verified_vs_floor",
+    "backfill_4x_rss_mb",
+    "backfill_4x_rss_vs_1x",
 ];
+
+/// Those that take a chain of their own.
+const LONGER: &[&str] = &["backfill_4x_rss_mb", "backfill_4x_rss_vs_1x"];
 
 /// The first argument of a process that does one backfill.
 pub(crate) const CHILD: &str = "--one-backfill";
@@ -82,6 +87,7 @@ pub(crate) async fn measure(figures: &Figures) -> anyhow::Result<()> {
     );
     anyhow::ensure!(floor.events == EVENTS as u64, "{} events came", floor.events);
     figures.print("backfill_floor_s", floor.seconds, "s");
+    let usual_mib = journals.peak_mib;
     for (how, account) in [("backfill", journals), ("backfill_verified", receipts)] {
         anyhow::ensure!(account.events == EVENTS as u64, "{} events mirrored", account.events);
         let print = |what: &str, value, unit| figures.print(&format!("{how}_{what}"), value, unit);
@@ -91,6 +97,15 @@ pub(crate) async fn measure(figures: &Figures) -> anyhow::Result<()> {
         print("rss_mb", account.peak_mib, "MiB");
         print("vs_floor", account.seconds / floor.seconds, "ratio");
     }
+    if !figures.want(LONGER) {
+        return Ok(());
+    }
+    drop(events);
+    eprintln!("writing {} events to another chain …", 4 * EVENTS);
+    let longer = run(&Events::emit(4 * EVENTS).await?, &Errand::Journals)?;
+    anyhow::ensure!(longer.events == 4 * EVENTS as u64, "{} events mirrored", longer.events);
+    figures.print("backfill_4x_rss_mb", longer.peak_mib, "MiB");
+    figures.print("backfill_4x_rss_vs_1x", longer.peak_mib / usual_mib, "ratio");
     Ok(())
 }
 

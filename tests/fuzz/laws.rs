@@ -3,12 +3,19 @@
 //!
 //! libFuzzer searches for a counter-example (`targets/`); the tests replay what it found worth keeping (`corpus/`).
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock},
+};
 
 use sesame_attestation::{
     AttestedSession, Collateral, Evidence, Needs, Policy, TokenKey, Verifier, WorkerProof,
     dcap::DcapCollateral,
     simulated::{Imitated, Root},
+    snp::{
+        Product, REPORT_LENGTH, Roots, SigningKey, SnpCollateral, SnpEvidence, SnpPolicy,
+        SnpVerdict, SnpVerifier, Tcb, issue::SimulatedAmd, kds,
+    },
 };
 use sesame_domain::TaskId;
 use sesame_protocol::{
@@ -138,6 +145,91 @@ fn altered_quote(data: &[u8]) {
         assert_eq!(enclave.id(), SESSION.0.enclave.id(), "another enclave");
     }
 }
+
+/// Evidence of SEV-SNP: the first byte says how the rest is read. A document, a report with a certificate, or a change to what
+/// is genuine under a root of ours (report, certificate, collateral), behind a warm cache: it counts at most as what it was.
+pub(crate) fn snp(data: &[u8]) {
+    let [how, rest @ ..] = data else { return };
+    match how % 4 {
+        0 => {
+            let Ok(value) = document::parse(rest) else { return };
+            if let Ok(Evidence::Snp(evidence)) = Evidence::parse("snp", &value) {
+                stranger(&evidence);
+            }
+        }
+        1 => {
+            let (report, certificate) = rest.split_at(rest.len().min(REPORT_LENGTH));
+            if let Ok(evidence) = SnpEvidence::from_report(report, Some(certificate.to_vec())) {
+                stranger(&evidence);
+            }
+        }
+        2 => altered_report(rest),
+        _ => altered_collateral(rest),
+    }
+}
+
+/// Evidence that nobody of ours signed.
+fn stranger(evidence: &SnpEvidence) {
+    let again = SnpEvidence::parse(&evidence.to_json()).expect("what was read is written");
+    assert_eq!(evidence.report(), again.report(), "another report");
+    let _wanted = kds::missing_certificate(kds::AMD_KDS, evidence);
+    let verified = SNP.verifier.verify(evidence, &SNP.collateral, &SNP_DATA, NOW);
+    assert!(verified.is_err(), "believed");
+}
+
+fn altered_report(data: &[u8]) {
+    let (mut report, mut certificate) = (*SNP.evidence.report(), SNP.certificate.clone());
+    xor(report.iter_mut().chain(&mut certificate), data);
+    let Ok(evidence) = SnpEvidence::from_report(&report, Some(certificate)) else { return };
+    if let Ok(verdict) = SNP.verifier.verify(&evidence, &SNP.collateral, &SNP_DATA, NOW) {
+        assert_eq!(verdict, SNP.verdict, "another enclave");
+    }
+}
+
+fn altered_collateral(data: &[u8]) {
+    let mut collateral = SNP.collateral.clone();
+    let SnpCollateral { signer, root, revoked, .. } = &mut collateral;
+    xor(signer.iter_mut().chain(root).chain(revoked), data);
+    if let Ok(verdict) = SNP.verifier.verify(&SNP.evidence, &collateral, &SNP_DATA, NOW) {
+        assert_eq!(verdict, SNP.verdict, "another platform");
+    }
+}
+
+/// The first two bytes say where the rest is XORed in.
+fn xor<'a>(bytes: impl Iterator<Item = &'a mut u8>, data: &[u8]) {
+    let [high, low, change @ ..] = data else { return };
+    let start = usize::from(u16::from_be_bytes([*high, *low])) % 8192;
+    bytes.skip(start).zip(change).for_each(|(byte, change)| *byte ^= change);
+}
+
+const SNP_DATA: [u8; 64] = [5; 64];
+
+/// A simulated platform of SEV-SNP, known to its verifier.
+struct Snp {
+    verifier: SnpVerifier,
+    collateral: SnpCollateral,
+    certificate: Vec<u8>,
+    evidence: SnpEvidence,
+    verdict: SnpVerdict,
+}
+
+static SNP: LazyLock<Snp> = LazyLock::new(|| {
+    let (product, holds) = (Product::Milan, NOW - 1..NOW + 1);
+    let tcb = Tcb { fmc: None, bootloader: 3, tee: 1, snp: 8, microcode: 115 };
+    let amd = SimulatedAmd::generate(product, holds.clone()).expect("a root");
+    let platform = amd.platform(SigningKey::Vcek, [9; 64], tcb, holds.clone());
+    let platform = platform.expect("a platform");
+    let collateral = amd.collateral(SigningKey::Vcek, &[], holds).expect("a list");
+    let evidence = platform.quote([3; 48], [4; 32], SNP_DATA).expect("a report");
+    let verifier = SnpVerifier::new(
+        Roots::insecure_trusting_simulated(product, amd.root_certificate()),
+        SnpPolicy::admitting_none().admit(product, tcb),
+        NonZeroUsize::MIN,
+    );
+    let verdict = verifier.verify(&evidence, &collateral, &SNP_DATA, NOW).expect("genuine");
+    let certificate = platform.certificate().to_vec();
+    Snp { verifier, collateral, certificate, evidence, verdict }
+});
 
 static KEY: LazyLock<TokenKey> =
     LazyLock::new(|| TokenKey::from_bytes(&[7; 32], 300).expect("a scalar"));

@@ -40,3 +40,8 @@ fn the_corpus_of_keys_holds() {
 fn the_corpus_of_sessions_holds() {
     replay("session", laws::session);
 }
+
+#[test]
+fn the_corpus_of_snp_evidence_holds() {
+    replay("snp", laws::snp);
+}

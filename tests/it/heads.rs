@@ -8,10 +8,10 @@ use sesame_sms::Config;
 use sesame_tests::{Liar, Scene, Sms, Tale, Truth, World, codes_of, eventually};
 use sesame_view::View;
 
-/// A service that asks the honest node, and is told of heads by the liar.
+/// A service that asks the honest node, and is told of heads by the liar; another announcer is not there at all.
 async fn service(world: &World, liar: &Liar, poll: Duration) -> Sms {
     let config = Config {
-        heads_urls: vec![liar.ws_url()],
+        heads_urls: vec!["ws://127.0.0.1:9".to_owned(), liar.ws_url()],
         data_dir: world.folder().join("told-of-heads"),
         poll,
         max_lag: Duration::from_secs(300),

@@ -1,7 +1,5 @@
 //! What the operator decides about the index, and what it tells its watchers.
 
-use std::time::Duration;
-
 use sesame_client::public::Question;
 use sesame_domain::TaskId;
 use sesame_sms::{Config, History};
@@ -20,26 +18,6 @@ async fn metric(sms: &Sms, name: &str) -> Option<u64> {
     assert!(text.ends_with("# EOF\n"), "{text}");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map(|value| value.parse().unwrap())
-}
-
-/// Between two polls lies an hour: only the announcement can have told it.
-#[tokio::test]
-async fn an_announced_head_ends_the_pause() {
-    let world = World::start().await;
-    let mut config = world.sms.config.clone();
-    config.poll = Duration::from_secs(3600);
-    config.max_lag = Duration::from_secs(3600);
-    config.heads_urls = vec!["ws://127.0.0.1:9".to_owned(), world.node.heads_url()];
-    let sms = service(&world, config).await;
-    sms.ready().await;
-    for _ in 0..3 {
-        eventually("the head is announced", async || {
-            world.node.mine(1).await;
-            let head = world.node.head().await;
-            (sms.status().await.head?.number + 1 >= head.number).then_some(())
-        })
-        .await;
-    }
 }
 
 /// Without anybody who announces, polling goes on as ever.

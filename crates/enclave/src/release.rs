@@ -17,7 +17,7 @@ use sesame_protocol::{
     signature::{Signature65, Signer},
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     Launch,
@@ -43,6 +43,9 @@ pub enum ReleaseError {
     /// The SMS gives nothing, or what it gives is not to be believed.
     #[error(transparent)]
     Sms(#[from] EnclaveError),
+    /// The deadline came before the SMS had answered anything.
+    #[error("the deadline passed before the SMS answered")]
+    Overdue,
 }
 
 impl ReleaseError {
@@ -51,6 +54,7 @@ impl ReleaseError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Channel(_) => "channel_broken",
+            Self::Overdue => "deadline_passed",
             Self::Sms(error) => match error {
                 EnclaveError::Denied(_) => "denied",
                 EnclaveError::Unavailable { .. } | EnclaveError::Transport(_) => "sms_unavailable",
@@ -75,7 +79,7 @@ impl ReleaseError {
     pub fn reasons(&self) -> &[DenialBody] {
         match self {
             Self::Sms(EnclaveError::Denied(reasons)) => reasons,
-            Self::Sms(_) | Self::Channel(_) => &[],
+            Self::Sms(_) | Self::Channel(_) | Self::Overdue => &[],
         }
     }
 
@@ -84,7 +88,7 @@ impl ReleaseError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Channel(_) => false,
+            Self::Channel(_) | Self::Overdue => false,
             Self::Sms(EnclaveError::Denied(reasons)) => {
                 !reasons.is_empty() && reasons.iter().all(is_only_early)
             }
@@ -100,7 +104,7 @@ impl ReleaseError {
     fn pause(&self) -> Duration {
         let asked = match self {
             Self::Sms(EnclaveError::Unavailable { retry_after, .. }) => *retry_after,
-            Self::Sms(_) | Self::Channel(_) => None,
+            Self::Sms(_) | Self::Channel(_) | Self::Overdue => None,
         };
         asked
             .unwrap_or(PAUSE)
@@ -135,21 +139,34 @@ pub struct Released {
 /// that will sign the result.
 ///
 /// # Errors
-/// When the SMS denies for good, what it gives is not to be believed, or `patience` is over: then with the last reason.
+/// When the SMS denies for good, what it gives is not to be believed, or `patience` is over: then with the last reason, also
+/// when a request was still on its way.
 pub async fn release<W: Write>(
     launch: &Launch,
     patience: Duration,
     channel: &mut Channel<W>,
 ) -> Result<Released, ReleaseError> {
-    let end = Instant::now() + patience.min(LONGEST_PATIENCE);
+    let mut patience = Patience::of(patience);
+    match timeout_at(patience.end, sessions(launch, &mut patience, channel)).await {
+        Ok(ended) => ended,
+        Err(_) => Err(patience.last.unwrap_or(ReleaseError::Overdue)),
+    }
+}
+
+/// One session after the other, until one gives everything.
+async fn sessions<W: Write>(
+    launch: &Launch,
+    patience: &mut Patience,
+    channel: &mut Channel<W>,
+) -> Result<Released, ReleaseError> {
     let key = EnclaveKey::random();
     let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, launch.tee)?;
     loop {
-        let error = match attempt(&guest, launch.task, end, channel).await {
+        let error = match attempt(&guest, launch.task, patience, channel).await {
             Ok(released) => return Ok(released),
             Err(error) => error,
         };
-        wait(error, end).await?;
+        patience.wait(error).await?;
     }
 }
 
@@ -157,44 +174,59 @@ pub async fn release<W: Write>(
 async fn attempt<W: Write>(
     guest: &Guest,
     task: TaskId,
-    end: Instant,
+    patience: &mut Patience,
     channel: &mut Channel<W>,
 ) -> Result<Released, ReleaseError> {
     let voucher = channel.vouch(guest.key().thumbprint())?;
     let session = guest.attest(Some(&voucher), |report_data| channel.quote(report_data)).await?;
     channel.tell(&ToHost::Progress(Step::Attested))?;
-    let fetched = patiently(end, async || session.bundle_with_digest(task).await).await?;
+    let fetched = patience.request(async || session.bundle_with_digest(task).await).await?;
     let (mut bundle, digest) = fetched;
     for omitted in std::mem::take(&mut bundle.omitted) {
-        bundle.secrets.push(patiently(end, async || session.omitted(task, &omitted).await).await?);
+        let secret = patience.request(async || session.omitted(task, &omitted).await).await?;
+        bundle.secrets.push(secret);
     }
     let result_key = Signer::random();
     let key = result_key.address();
     let tasks = TaskDomain { chain_id: bundle.chain_id, task_registry: bundle.task_registry };
-    let certificate = patiently(end, async || session.certify(task, key, &tasks).await).await?;
+    let certificate = patience.request(async || session.certify(task, key, &tasks).await).await?;
     Ok(Released { bundle, digest, result_key, certificate })
 }
 
-async fn patiently<T>(
+/// How long to go on asking, and why the last request gave nothing.
+struct Patience {
     end: Instant,
-    request: impl AsyncFn() -> Result<T, EnclaveError>,
-) -> Result<T, ReleaseError> {
-    loop {
-        match request().await.map_err(ReleaseError::Sms) {
-            Err(error) if !error.wants_new_session() => wait(error, end).await?,
-            other => return other,
-        }
-    }
+    last: Option<ReleaseError>,
 }
 
-/// Waits a little after an error that may pass; any other error, and the last one before the end, is final.
-async fn wait(error: ReleaseError, end: Instant) -> Result<(), ReleaseError> {
-    let next = Instant::now() + error.pause();
-    if !error.is_retryable() || next > end {
-        return Err(error);
+impl Patience {
+    fn of(time: Duration) -> Self {
+        Self { end: Instant::now() + time.min(LONGEST_PATIENCE), last: None }
     }
-    tokio::time::sleep_until(next).await;
-    Ok(())
+
+    /// Asks until there is an answer, or an error that waiting in this session does not mend.
+    async fn request<T>(
+        &mut self,
+        request: impl AsyncFn() -> Result<T, EnclaveError>,
+    ) -> Result<T, ReleaseError> {
+        loop {
+            match request().await.map_err(ReleaseError::Sms) {
+                Err(error) if !error.wants_new_session() => self.wait(error).await?,
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits a little after an error that may pass; any other error, and the last one before the end, is final.
+    async fn wait(&mut self, error: ReleaseError) -> Result<(), ReleaseError> {
+        let next = Instant::now() + error.pause();
+        if !error.is_retryable() || next > self.end {
+            return Err(error);
+        }
+        self.last = Some(error);
+        sleep_until(next).await;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -257,25 +289,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_last_reason_before_the_deadline_is_told() {
         let asked = std::cell::Cell::new(0);
-        let end = Instant::now() + Duration::from_secs(60);
-        let error = patiently::<()>(end, async || {
-            asked.set(asked.get() + 1);
-            Err(EnclaveError::Denied(vec![EARLY]))
-        });
-        assert_eq!(error.await.unwrap_err().reasons(), [EARLY]);
+        let mut patience = Patience::of(Duration::from_secs(60));
+        let result: Result<(), _> = patience
+            .request(async || {
+                asked.set(asked.get() + 1);
+                Err(EnclaveError::Denied(vec![EARLY]))
+            })
+            .await;
+        assert_eq!(result.unwrap_err().reasons(), [EARLY]);
         assert!((40..=120).contains(&asked.get()), "asked {} times", asked.get());
-        assert!(Instant::now() <= end);
+        assert!(Instant::now() <= patience.end);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_final_refusal_is_asked_for_once() {
         let asked = std::cell::Cell::new(0);
-        let end = Instant::now() + Duration::from_secs(60);
-        let result = patiently::<()>(end, async || {
-            asked.set(asked.get() + 1);
-            Err(EnclaveError::Denied(vec![EARLY, DenialBody::TaskUnknown]))
-        });
-        assert!(result.await.is_err());
+        let mut patience = Patience::of(Duration::from_secs(60));
+        let result: Result<(), _> = patience
+            .request(async || {
+                asked.set(asked.get() + 1);
+                Err(EnclaveError::Denied(vec![EARLY, DenialBody::TaskUnknown]))
+            })
+            .await;
+        assert!(result.is_err());
         assert_eq!(asked.get(), 1);
     }
 }

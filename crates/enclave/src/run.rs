@@ -33,8 +33,7 @@ pub async fn run<W: Write>(
     launch: &Launch,
     channel: &mut Channel<W>,
 ) -> Result<ToHost, LaunchError> {
-    let released =
-        within(launch.deadline, release(launch, left(launch.deadline), channel)).await??;
+    let released = release(launch, left(launch.deadline), channel).await?;
     let Released { bundle, digest: bundle_digest, result_key, certificate } = released;
     let tasks = TaskDomain { chain_id: bundle.chain_id, task_registry: bundle.task_registry };
     channel.tell(&ToHost::Progress(Step::Released))?;

@@ -6,7 +6,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     decode::Decoder,
-    mirror::RoundError,
+    error::RoundError,
     source::Node,
     verify::{Lie, VerifiedHeader},
 };

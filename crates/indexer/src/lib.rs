@@ -2,6 +2,7 @@
 
 mod confirmation;
 mod decode;
+mod error;
 mod fetch;
 mod heads;
 mod metrics;
@@ -10,14 +11,16 @@ mod progress;
 mod proof;
 mod pulse;
 mod quorum;
+mod reorg;
 mod source;
 mod verify;
 
 pub use confirmation::{Confirmation, ParseConfirmationError};
 pub use decode::{DecodeError, Decoder};
+pub use error::MirrorError;
 pub use fetch::Backfill;
 pub use metrics::Metrics;
-pub use mirror::{Mirror, MirrorError};
+pub use mirror::Mirror;
 pub use pulse::{Freshness, Pulse, State, Unready};
 pub use quorum::Nodes;
 pub use source::{Node, SourceError};

@@ -9,20 +9,20 @@ use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256};
 use futures::{StreamExt, stream};
 use sesame_domain::{Block, BlockEvents};
-use sesame_view::{Cursor, History, View, WriteError};
+use sesame_view::{Cursor, History, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     confirmation::Confirmation,
-    decode::{DecodeError, Decoder},
+    decode::Decoder,
+    error::{MirrorError, RoundError},
     fetch::{Backfill, Fetch},
     heads::Heads,
     metrics::Metrics,
     progress::Progress,
     pulse::{Pulse, State},
     quorum::Nodes,
-    source::SourceError,
     verify,
 };
 
@@ -36,115 +36,6 @@ const EVENTS: u64 = 4096;
 const RANGES_IN_FLIGHT: usize = 4;
 /// Ranges in one round.
 const RANGES: usize = 16;
-
-/// The mirror stops: a person has to look.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MirrorError {
-    /// The node belongs to another chain.
-    #[error("the node serves chain {got}, the deployment is on chain {expected}")]
-    WrongChain {
-        /// The deployment's chain.
-        expected: u64,
-        /// The node's chain.
-        got: u64,
-    },
-    /// The manifest names an address where nothing stands.
-    #[error(
-        "there is no contract at {address}: the manifest is another deployment's, or the node has not caught up with it"
-    )]
-    NoContract {
-        /// Which contract.
-        address: Address,
-    },
-    /// Another contract stands where the manifest names one of ours: its events would mean something else.
-    #[error(
-        "the contract at {address} is not the deployment's: its code hashes to {got}, the manifest says {expected}"
-    )]
-    WrongCode {
-        /// Which contract.
-        address: Address,
-        /// What the manifest says.
-        expected: B256,
-        /// What stands there.
-        got: B256,
-    },
-    /// The chain was rewritten deeper than the operator thought possible.
-    #[error(
-        "the chain was rewritten below the confirmed block {confirmed}: releases may rest on blocks that no longer exist; \
-         see what happened, then delete the index to rebuild it"
-    )]
-    ReorgBelowConfirmed {
-        /// The confirmed block's height.
-        confirmed: u64,
-    },
-    /// The view cannot be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
-/// What one round with the node ran into.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RoundError {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    #[error("events_contradict: the events of a range contradict the mirror")]
-    Contradiction(#[source] WriteError),
-    #[error("the node is at block {node}, behind the index at {ours}")]
-    NodeBehind { node: u64, ours: u64 },
-    #[error(transparent)]
-    Fatal(#[from] MirrorError),
-}
-
-impl RoundError {
-    /// The failed check's stable name.
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Source(error) => error.name(),
-            Self::Decode(_) => "undecodable_log",
-            Self::Contradiction(_) => "events_contradict",
-            Self::NodeBehind { .. } => "node_behind",
-            Self::Fatal(_) => "fatal",
-        }
-    }
-
-    /// Whether a smaller range may be answered.
-    fn is_refusal(&self) -> bool {
-        matches!(self, Self::Source(error) if error.is_refusal())
-    }
-
-    /// Whether the mirror itself is in doubt.
-    const fn doubts_the_mirror(&self) -> bool {
-        match self {
-            Self::Source(SourceError::Lie(lie)) => lie.doubts_the_mirror(),
-            Self::Contradiction(_) => true,
-            Self::Source(_) | Self::Decode(_) | Self::NodeBehind { .. } | Self::Fatal(_) => false,
-        }
-    }
-}
-
-impl From<WriteError> for RoundError {
-    fn from(error: WriteError) -> Self {
-        if matches!(error, WriteError::Contradiction { .. }) {
-            return Self::Contradiction(error);
-        }
-        Self::Fatal(error.into())
-    }
-}
-
-impl From<sesame_view::ReadError> for RoundError {
-    fn from(error: sesame_view::ReadError) -> Self {
-        WriteError::from(error).into()
-    }
-}
-
-impl From<verify::Lie> for RoundError {
-    fn from(lie: verify::Lie) -> Self {
-        SourceError::from(lie).into()
-    }
-}
 
 /// Keeps a view in step with a chain.
 #[derive(Debug)]
@@ -254,7 +145,7 @@ impl Mirror {
     }
 
     /// Nothing is released until the nodes confirm the mirror's head again.
-    fn forget_freshness(&self) {
+    pub(crate) fn forget_freshness(&self) {
         self.pulse.send_modify(|pulse| pulse.fresh_at = None);
     }
 
@@ -438,79 +329,6 @@ impl Mirror {
             return Err(verify::Lie::ParentLink { number }.into());
         }
         Err(MirrorError::ReorgBelowConfirmed { confirmed: number }.into())
-    }
-
-    /// What comes next does not continue the mirror: either the chain was rewritten, or this endpoint is on a fork of its own.
-    async fn part(&self, cursor: Cursor) -> Result<Block, RoundError> {
-        let head = cursor.head;
-        match self.nodes.header(head.number).await {
-            Ok(theirs) if theirs.block().hash == head.hash => {
-                Err(verify::Lie::ParentLink { number: head.number + 1 }.into())
-            }
-            Ok(_) | Err(SourceError::NoBlock(_)) => {
-                self.unwind(cursor).await?;
-                Ok(self.view.cursor()?.map_or(head, |cursor| cursor.head))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Goes back to the newest block that the chain still has.
-    async fn unwind(&self, cursor: Cursor) -> Result<(), RoundError> {
-        let Some(number) = self.shared(cursor).await? else {
-            let confirmed = cursor.confirmed.number;
-            return Err(MirrorError::ReorgBelowConfirmed { confirmed }.into());
-        };
-        let depth = cursor.head.number - number;
-        tracing::warn!(block.number = number, depth, "reorg: {depth} blocks undone");
-        // What was undone may have been a revocation: nothing is released before the node confirms the new head.
-        self.forget_freshness();
-        self.view.unwind(number)?;
-        self.metrics.undid(depth);
-        Ok(())
-    }
-
-    /// The newest of our blocks that the chain still has; none if it lacks even the confirmed one. Most reorgs are short, so
-    /// the steps back begin with one block and double; what lies within the last step is halved.
-    async fn shared(&self, cursor: Cursor) -> Result<Option<u64>, RoundError> {
-        let confirmed = cursor.confirmed.number;
-        let (mut gone, mut step) = (cursor.head.number + 1, 1);
-        let mut there = loop {
-            let number = gone.saturating_sub(step).max(confirmed);
-            if self.stands(number).await? {
-                break number;
-            }
-            if number == confirmed {
-                return Ok(None);
-            }
-            (gone, step) = (number, step * 2);
-        };
-        while gone - there > 1 {
-            let middle = there + (gone - there) / 2;
-            let stands = self.stands(middle).await?;
-            *(if stands { &mut there } else { &mut gone }) = middle;
-        }
-        Ok(Some(there))
-    }
-
-    /// Whether our block of this height is still the chain's.
-    async fn stands(&self, number: u64) -> Result<bool, RoundError> {
-        match self.nodes.header(number).await {
-            Ok(theirs) => {
-                let ours = self.view.header(number)?;
-                Ok(ours.is_some_and(|ours| ours.hash == theirs.block().hash))
-            }
-            Err(SourceError::NoBlock(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A node behind us may only be slow; if it is on another fork, the blocks above the fork are gone.
-    async fn unwind_if_forked(&self, cursor: Cursor, chain_head: Block) -> Result<(), RoundError> {
-        match self.view.header(chain_head.number)? {
-            Some(ours) if ours.hash != chain_head.hash => self.unwind(cursor).await,
-            _ => Ok(()),
-        }
     }
 
     /// Confirms what is deep enough, proven first when that is due.

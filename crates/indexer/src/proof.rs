@@ -1,7 +1,8 @@
 //! The journals: what the chain proves of them against what was mirrored, and which range is wrong when they differ.
 
 use crate::{
-    mirror::{Mirror, RoundError, Run},
+    error::RoundError,
+    mirror::{Mirror, Run},
     source::SourceError,
     verify::Lie,
 };

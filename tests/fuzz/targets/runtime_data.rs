@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../laws.rs"]
-#[allow(dead_code, reason = "each target checks one of the laws")]
+#[expect(dead_code, reason = "each target checks one of the laws")]
 mod laws;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::runtime_data(data));

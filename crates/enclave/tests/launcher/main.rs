@@ -96,7 +96,7 @@ impl World {
         };
         let root = load_or_create(&folder.path().join("root")).unwrap().published().clone();
         let alone = vec![(Resource::RequesterSecret(9), nine)];
-        let script = Script { identity, bundle, refusals: Vec::new(), alone, root };
+        let script = Script { identity, bundle, refusals: Vec::new(), silent: false, alone, root };
         fs::create_dir(folder.path().join("work")).unwrap();
         Self { folder, script, trusted, app: app_file }
     }
@@ -310,6 +310,27 @@ fn patience_ends_with_the_deadline() {
     world.script.refusals = vec![early.clone(); 100];
     let failure = world.fail();
     assert_eq!((failure.code.as_str(), failure.reasons), ("denied", early));
+}
+
+/// A bug that slow machines showed: whatever was on its way at the deadline hid why nothing had been released.
+#[test]
+fn a_request_cut_off_by_the_deadline_does_not_hide_the_last_reason() {
+    let mut world = World::new(LOOK);
+    world.script.bundle.order.deadline = now() + 4;
+    let early = vec![DenialBody::NotYetConfirmed { block: 9, confirmed: 8 }];
+    world.script.refusals = vec![early.clone()];
+    world.script.silent = true;
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.reasons), ("denied", early));
+}
+
+#[test]
+fn an_sms_that_never_answers_is_waited_for_until_the_deadline() {
+    let mut world = World::new(LOOK);
+    world.script.bundle.order.deadline = now() + 3;
+    world.script.silent = true;
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("deadline_passed", false));
 }
 
 #[test]

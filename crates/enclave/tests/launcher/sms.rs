@@ -36,6 +36,8 @@ pub(crate) struct Script {
     pub(crate) bundle: Bundle,
     /// Refusals before the bundle is released; an empty one is a 503.
     pub(crate) refusals: Vec<Vec<DenialBody>>,
+    /// Whether the refusals are followed by silence: requests for resources are read, and never answered.
+    pub(crate) silent: bool,
     /// Secrets that are listed as omitted, and answered alone.
     pub(crate) alone: Vec<(Resource, Vec<u8>)>,
     /// The root of the simulated TEE that is trusted.
@@ -65,7 +67,8 @@ fn serve(stream: TcpStream, script: &Script, state: &mut State) {
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first).unwrap();
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    // A launcher whose time is up leaves in the middle of a request.
+    let Some(path) = first.split(' ').nth(1).map(str::to_owned) else { return };
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -77,6 +80,12 @@ fn serve(stream: TcpStream, script: &Script, state: &mut State) {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
 
+    let exhausted = state.refused == script.refusals.len();
+    if script.silent && exhausted && path.starts_with("/kbs/v0/resource/") {
+        // The connection stays open until the process ends.
+        std::mem::forget(reader);
+        return;
+    }
     let (status, reply) = answer(script, state, &path, &headers, &body);
     let head = format!(
         "HTTP/1.1 {status} x\r\nconnection: close\r\nset-cookie: kbs-session-id=s; Path=/\r\ncontent-length: {}\r\n\r\n",
