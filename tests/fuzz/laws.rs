@@ -223,7 +223,7 @@ static SNP: LazyLock<Snp> = LazyLock::new(|| {
     let evidence = platform.quote([3; 48], [4; 32], SNP_DATA).expect("a report");
     let verifier = SnpVerifier::new(
         Roots::insecure_trusting_simulated(product, amd.root_certificate()),
-        SnpPolicy::admitting_none().admit(product, tcb),
+        SnpPolicy::admitting_none().insecure_admit_simulated(product, tcb),
         NonZeroUsize::MIN,
     );
     let verdict = verifier.verify(&evidence, &collateral, &SNP_DATA, NOW).expect("genuine");

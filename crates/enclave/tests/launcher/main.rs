@@ -14,7 +14,7 @@ use std::{
 
 use age::{secrecy::ExposeSecret, x25519::Identity};
 use alloy_primitives::{Address, B256, U256};
-use sesame_attestation::simulated::Root;
+use sesame_attestation::simulated::{Imitated, Root};
 use sesame_domain::{AssetId, AssetSnapshot, BlockRef, EnclaveId, Order, Resource};
 use sesame_enclave::{
     channel::{Failure, FromHost, ToHost},
@@ -96,16 +96,18 @@ impl World {
         };
         let root = load_or_create(&folder.path().join("root")).unwrap().published().clone();
         let alone = vec![(Resource::RequesterSecret(9), nine)];
-        let script = Script { identity, bundle, refusals: Vec::new(), silent: false, alone, root };
+        let (tee, refusals) = (Imitated::Sgx, Vec::new());
+        let script = Script { identity, bundle, refusals, silent: false, alone, tee, root };
         fs::create_dir(folder.path().join("work")).unwrap();
         Self { folder, script, trusted, app: app_file }
     }
 
     fn start(self) -> Run {
         let (folder, deadline) = (self.folder, self.script.bundle.order.deadline);
+        let tee = self.script.tee;
         let url = sms::start(self.script);
         let mut child = Command::new(env!("CARGO_BIN_EXE_sesame-simulated-tee"))
-            .args(["--tee", "sgx", "--root-key"])
+            .args(["--tee", &tee.to_string(), "--root-key"])
             .arg(folder.path().join("root"))
             .args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"])
             .arg(self.app)
@@ -199,6 +201,23 @@ fn snapshot(path: &Path, content: &[u8]) -> AssetSnapshot {
 
 fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+const SEE: &str = r#"#!/bin/sh
+printf %s "$IEXEC_APP_DEVELOPER_SECRET" > "$IEXEC_OUT/seen"
+"#;
+
+#[test]
+fn every_tee_that_is_imitated_runs_an_app() {
+    for tee in Imitated::ALL {
+        let mut world = World::new(SEE);
+        world.script.tee = tee;
+        let (folder, last, code) = world.run();
+        assert!(matches!(last, ToHost::Result(_)), "{tee}: {last:?}");
+        assert_eq!(code, Some(0), "{tee}");
+        let seen = fs::read_to_string(folder.path().join("work/out/seen")).unwrap();
+        assert_eq!(seen, "app-secret", "{tee}");
+    }
 }
 
 const LOOK: &str = r#"#!/bin/sh

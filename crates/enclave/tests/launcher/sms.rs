@@ -9,7 +9,10 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
-use sesame_attestation::{Collateral, Evidence, Policy, Verifier, simulated::Published};
+use sesame_attestation::{
+    Collateral, Evidence, Policy, Verifier,
+    simulated::{Imitated, Published},
+};
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::{
     bundle::{self, Bundle},
@@ -40,6 +43,8 @@ pub(crate) struct Script {
     pub(crate) silent: bool,
     /// Secrets that are listed as omitted, and answered alone.
     pub(crate) alone: Vec<(Resource, Vec<u8>)>,
+    /// What the TEE imitates.
+    pub(crate) tee: Imitated,
     /// The root of the simulated TEE that is trusted.
     pub(crate) root: Published,
 }
@@ -151,7 +156,8 @@ fn attest(script: &Script, headers: &BTreeMap<String, String>, body: &[u8]) -> O
     let body: Attestation = serde_json::from_slice(body).unwrap();
     let key = Jwk::try_from(&body.runtime_data.tee_pubkey).unwrap();
     let voucher = SignedVoucher::parse(headers.get(VOUCHER_HEADER)?).unwrap();
-    let evidence = Evidence::parse("sgx", &body.tee_evidence.primary_evidence).unwrap();
+    let evidence = &body.tee_evidence.primary_evidence;
+    let evidence = Evidence::parse(&script.tee.to_string(), evidence).unwrap();
     let verifier = Verifier::new(Policy::insecure_trusting_simulated(script.root.clone()));
     verifier.verify(&evidence, &Collateral::Nothing, NONCE, key.clone(), crate::now()).ok()?;
     (voucher.enclave_key == key.thumbprint()).then_some(key)
