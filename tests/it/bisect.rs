@@ -14,7 +14,8 @@ use alloy::{
 use sesame_chain::abi::whitelist::IEnclaveWhitelist;
 use sesame_client::public::Question;
 use sesame_domain::{AssetId, EnclaveId};
-use sesame_sms::Config;
+use sesame_protocol::status::State;
+use sesame_sms::{Config, Confirmation};
 use sesame_tests::{Build, Liar, Scene, Sms, Tale, Truth, World, codes_of, eventually};
 use sesame_view::View;
 
@@ -57,13 +58,14 @@ async fn mined(world: &World, hash: B256) -> u64 {
 }
 
 /// A service behind the liar, with an empty index and a slow pulse, so that nothing it says of itself is missed.
-async fn behind(world: &World, liar: &Liar) -> Sms {
-    let config = Config {
+async fn behind(world: &World, liar: &Liar, decide: impl FnOnce(&mut Config)) -> Sms {
+    let mut config = Config {
         rpc_urls: vec![liar.url()],
         data_dir: world.folder().join("lied-to"),
         poll: Duration::from_millis(150),
         ..world.sms.config.clone()
     };
+    decide(&mut config);
     Sms::start(config).await
 }
 
@@ -137,7 +139,7 @@ async fn only_the_blocks_that_a_journal_shows_to_be_wrong_are_fetched_again() {
     let truth = truth_of(&world).await;
 
     let liar = Liar::before(world.node.url(), Tale::OmitTwins).await;
-    let sms = behind(&world, &liar).await;
+    let sms = behind(&world, &liar, |_| {}).await;
     let reasons = until_ready(&sms).await;
 
     assert!(reasons.iter().any(|reason| reason.contains("journal_mismatch")), "{reasons:?}");
@@ -176,7 +178,7 @@ async fn a_block_hidden_under_a_full_bloom_is_found_by_its_journal() {
     let truth = truth_of(&world).await;
 
     let liar = Liar::before(world.node.url(), Tale::OmitBlock(block)).await;
-    let sms = behind(&world, &liar).await;
+    let sms = behind(&world, &liar, |_| {}).await;
     let reasons = until_ready(&sms).await;
 
     assert!(reasons.iter().any(|reason| reason.contains("journal_mismatch")), "{reasons:?}");
@@ -199,7 +201,7 @@ async fn without_honest_receipts_nothing_is_released() {
     let truth = truth_of(&world).await;
 
     let liar = Liar::before(world.node.url(), Tale::OmitTwinsEverywhere).await;
-    let sms = behind(&world, &liar).await;
+    let sms = behind(&world, &liar, |_| {}).await;
     let (begun, mut reasons) = (Instant::now(), BTreeSet::new());
     while begun.elapsed() < WATCHED || !reasons.iter().any(|r: &String| r.contains("receipts_root"))
     {
@@ -212,6 +214,57 @@ async fn without_honest_receipts_nothing_is_released() {
 
     liar.tell(Tale::Truth);
     until_ready(&sms).await;
+    let denials = denials(&sms, &scene, scene.build.id()).await;
+    assert!(denials.contains(&"not_whitelisted".to_owned()), "{denials:?}");
+    is_the_chain(sms, &truth).await;
+}
+
+/// A bug: above the confirmed block, ranges of logs were believed before any journal had proven them.
+#[tokio::test]
+async fn ranges_above_the_confirmed_block_are_proven_before_they_are_believed() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let decoy = Build::of("decoy");
+    world.allow(&world.alice, scene.data, decoy).await;
+    let confirmed = world.node.head().await.number;
+    revoke_two(&world, scene.data, decoy, scene.build).await;
+    world.node.mine(2 * NEAR).await;
+    let truth = truth_of(&world).await;
+
+    let liar = Liar::before(world.node.url(), Tale::OmitTwins).await;
+    let depth = world.node.head().await.number - confirmed;
+    let depth = Confirmation::Blocks(depth);
+    let sms = behind(&world, &liar, |config| config.confirmation = depth).await;
+    until_ready(&sms).await;
+
+    let denials = denials(&sms, &scene, scene.build.id()).await;
+    assert!(denials.contains(&"not_whitelisted".to_owned()), "{denials:?}");
+    is_the_chain(sms, &truth).await;
+}
+
+/// The same bug: a mirror that fell behind by some blocks took them by ranges, and confirmed them since no proof was due.
+#[tokio::test]
+async fn ranges_after_an_outage_are_proven_before_they_are_believed() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let decoy = Build::of("decoy");
+    world.allow(&world.alice, scene.data, decoy).await;
+    world.confirmed().await;
+    let liar = Liar::before(world.node.url(), Tale::Truth).await;
+    let sms = behind(&world, &liar, |config| config.prove_every = 1000).await;
+    until_ready(&sms).await;
+
+    liar.tell(Tale::NullBlocks);
+    revoke_two(&world, scene.data, decoy, scene.build).await;
+    world.node.mine(2 * NEAR).await;
+    let truth = truth_of(&world).await;
+    liar.tell(Tale::OmitTwins);
+    let head = world.node.head().await;
+    eventually("it has caught up and is ready", async || {
+        let status = sms.status().await;
+        (status.state == State::Ready && status.head?.hash == head.hash).then_some(())
+    })
+    .await;
     let denials = denials(&sms, &scene, scene.build.id()).await;
     assert!(denials.contains(&"not_whitelisted".to_owned()), "{denials:?}");
     is_the_chain(sms, &truth).await;

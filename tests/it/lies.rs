@@ -8,7 +8,9 @@ use sesame_protocol::{
     status::{State, Trust},
 };
 use sesame_sms::{Config, index};
-use sesame_tests::{Liar, Node, Options, Scene, Sms, Tale, Truth, World, codes_of, eventually};
+use sesame_tests::{
+    Liar, Node, Options, Person, Scene, Sms, Tale, Truth, World, codes_of, eventually,
+};
 use sesame_view::View;
 
 /// How long a lie is watched before it counts as refused.
@@ -98,6 +100,12 @@ async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
         let liar = Liar::before(world.node.url(), tale).await;
         let mut sms = service(&world, &format!("lied-to-{place}"), vec![liar.url()]).await;
         let outcome = watched(&sms).await;
+        if outcome == Outcome::NoEffect && sms.status().await.head.unwrap().number >= block {
+            let config = sms.config.clone();
+            sms.stop().await;
+            assert_eq!(digest(&sms, block), truth, "{tale:?} is believed");
+            sms = Sms::start(config).await;
+        }
         liar.tell(Tale::Truth);
         sms.ready().await;
         eventually("the truth arrives", async || {
@@ -153,12 +161,59 @@ async fn no_lie_keeps_what_was_revoked() {
                 Err(error) => Some(format!("refused: {error}")),
             });
         table += &format!("{:24} {}\n", format!("{tale:?}"), answer.await);
+        never_allowed(&sms, &scene, Duration::from_millis(400), &what).await;
         liar.tell(Tale::Truth);
         world.allow(&world.alice, scene.data, scene.build).await;
         world.node.mine(world.confirmations()).await;
     }
     eprintln!("lies about a revocation:\n{table}");
     is_the_chain(&world, &mut sms).await;
+}
+
+/// However often it is asked in this time, the owners do not let it.
+async fn never_allowed(sms: &Sms, scene: &Scene, time: Duration, what: &str) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        if let Ok(explained) = sms.public().explain(&question(scene)).await {
+            assert!(!owners_allow(&explained), "{what}");
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A bug: the endpoint that is asked first showed a block of its own making on top of the honest chain, and the mirror served
+/// it until it looked whether the quorum agrees.
+#[tokio::test]
+async fn a_forged_block_of_the_preferred_endpoint_never_shows() {
+    let options = Options { confirmations: 20, ..Options::default() };
+    let world = World::with(options).await;
+    let scene = Scene::set(&world).await;
+    world.confirmed().await;
+    let (one, two) = (Liar::before(world.node.url(), Tale::Truth).await, world.node.url());
+    world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+    let fork = Node::start_with(&["--fork-url", &world.node.url()]);
+    let key = world.node.key(1);
+    let sms = (world.sms.base(), world.sms.identity);
+    let forger = Person::new(key, &fork.url(), &world.deployment, sms).await;
+    let config = Config {
+        rpc_urls: vec![fork.url(), one.url(), two],
+        data_dir: world.folder().join("forged"),
+        poll: Duration::from_millis(300),
+        ..world.sms.config.clone()
+    };
+    let sms = Sms::start(config).await;
+    sms.ready().await;
+    never_allowed(&sms, &scene, Duration::from_millis(50), "the revocation holds").await;
+
+    world.allow(&forger, scene.data, scene.build).await;
+    world.node.mine(1).await;
+    never_allowed(&sms, &scene, WATCHED, "the forged block shows").await;
+
+    let head = world.node.head().await;
+    eventually("it follows the quorum", async || {
+        (sms.status().await.head?.hash == head.hash).then_some(())
+    })
+    .await;
 }
 
 /// The service's index, once it has the chain's head, is that of an honest one.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use sesame_domain::Resource;
 use sesame_protocol::status::{State, Trust};
-use sesame_tests::{Answer, Options, Scene, Sms, World, eventually, now};
+use sesame_sms::Config;
+use sesame_tests::{Answer, Liar, Options, Scene, Sms, Tale, World, eventually, now};
 
 const LAG: Duration = Duration::from_secs(2);
 
@@ -120,9 +121,43 @@ async fn the_status_says_what_the_service_promises() {
     assert_eq!(status.contracts.task_registry, world.deployment.task_registry);
     assert_eq!(status.identity, world.sms.keys().await.identity());
     assert_eq!((status.trust, status.simulated_tee), (Trust::SingleNode, true));
-    assert_eq!(status.revocation_bound_seconds, world.sms.config.max_lag.as_secs());
+    assert_eq!(status.silence_bound_seconds, world.sms.config.max_lag.as_secs());
+    assert_eq!(status.revocation_bound_seconds, world.sms.config.max_head_age);
     for path in ["healthz", "readyz", "v1/keys"] {
         world.sms.get(path).await.is_ok();
         Answer::to(world.sms.request(Method::HEAD, path)).await.is_ok();
     }
+}
+
+/// A node that shows the same head for ever, as if it were the newest, is believed until that head is too old.
+#[tokio::test]
+async fn a_node_frozen_at_our_head_is_refused_within_the_published_bound() {
+    let options = Options { max_head_age: 3, ..Options::default() };
+    let world = World::with(options).await;
+    let scene = Scene::set(&world).await;
+    let liar = Liar::before(world.node.url(), Tale::Truth).await;
+    let config = Config {
+        rpc_urls: vec![liar.url()],
+        data_dir: world.folder().join("frozen"),
+        max_lag: Duration::from_secs(1),
+        ..world.sms.config.clone()
+    };
+    world.node.mine(1).await;
+    let sms = Sms::start(config).await;
+    sms.ready().await;
+    let head = world.node.head().await.number;
+    liar.tell(Tale::StaleHead(head));
+    world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+    let (revoked, status) = (Instant::now(), sms.status().await);
+    assert_eq!((status.silence_bound_seconds, status.revocation_bound_seconds), (1, 3));
+
+    eventually("it is refused", async || {
+        let explained = sms.get(&format!("v1/tasks/{}/explain", scene.task)).await;
+        (explained.header("sesame-problem") == Some("head_too_old")).then_some(())
+    })
+    .await;
+
+    // The second that the clocks are told in, and the pause between two questions.
+    let bound = Duration::from_secs(status.revocation_bound_seconds + 2);
+    assert!(revoked.elapsed() <= bound, "{:?}", revoked.elapsed());
 }

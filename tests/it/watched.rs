@@ -2,8 +2,8 @@
 
 use sesame_client::public::Question;
 use sesame_domain::TaskId;
-use sesame_sms::{Config, History};
-use sesame_tests::{Liar, Scene, Sms, Tale, World, eventually};
+use sesame_sms::{Config, Confirmation, History};
+use sesame_tests::{Liar, Scene, Sms, Tale, World, codes_of, eventually};
 
 /// A service of its own with an empty index.
 async fn service(world: &World, config: Config) -> Sms {
@@ -114,5 +114,38 @@ async fn metrics_count_reorgs_and_decisions_and_hold_nothing_of_a_caller() {
     for secret in [scene.task.to_string(), unknown.to_string(), world.worker.address().to_string()]
     {
         assert!(!text.contains(&secret), "{text}");
+    }
+}
+
+/// Grants count once the node says that their block is safe, or finalized, and not before.
+#[tokio::test]
+async fn a_tag_says_which_blocks_are_confirmed() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    world.confirmed().await;
+    for (tag, confirmation) in
+        [("safe", Confirmation::Safe), ("finalized", Confirmation::Finalized)]
+    {
+        world.sms.stop().await;
+        world.sms = Sms::start(Config { confirmation, ..world.sms.config.clone() }).await;
+        let task = world.buy(&scene.order).await;
+        world.worker.chain.start(task).await.unwrap();
+        let bought = world.node.head().await.number;
+        let codes = async || codes_of(&world.sms.explain(task).await.denials);
+        let tagged = async || -> u64 {
+            let block: serde_json::Value =
+                world.node.call("eth_getBlockByNumber", (tag, false)).await;
+            let number = block["number"].as_str().unwrap().trim_start_matches("0x");
+            u64::from_str_radix(number, 16).unwrap()
+        };
+        world.followed().await;
+        while tagged().await < bought {
+            assert_eq!(codes().await, ["not_yet_confirmed"], "{tag}");
+            world.node.mine(8).await;
+            world.followed().await;
+        }
+        eventually(tag, async || codes().await.is_empty().then_some(())).await;
+        let confirmed = world.sms.status().await.confirmed.unwrap().number;
+        assert_eq!(confirmed, tagged().await, "{tag}");
     }
 }

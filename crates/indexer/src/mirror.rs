@@ -76,6 +76,8 @@ pub(crate) struct Run {
     chain_checked: bool,
     /// The journals were proven, and nothing was found wrong since.
     pub(crate) proven: bool,
+    /// Blocks may have come from ranges of logs since the journals were last proven at the head.
+    ranged: bool,
     /// Up to this block, the logs of ranges were wrong.
     pub(crate) doubtful: Option<u64>,
     /// Blocks in one range.
@@ -111,6 +113,7 @@ impl Mirror {
         let mut run = Run {
             chain_checked: false,
             proven: false,
+            ranged: true,
             doubtful: None,
             width: WIDTH,
             refused: false,
@@ -224,17 +227,20 @@ impl Mirror {
         let doubtful = run.doubtful.filter(|last| ours.number < *last);
         let near = doubtful.map_or(to.saturating_sub(NEAR), |last| last.min(to));
         if doubtful.is_some() || near > ours.number {
+            // Nothing is released while rows come in that neither the agreed head nor a journal vouches for yet.
+            self.publish(State::Backfilling { at: ours.number, to }, None);
             let how = doubtful.map_or(self.backfill, |_| Backfill::Receipts);
             return self.extend_far(run, cursor, how, near, to).await;
         }
         let blocks = self.fetch().by_receipts(ours.number + 1, to).await?;
-        let Some(head) = self.append(ours, &blocks).await? else {
-            return self.part(cursor).await;
-        };
-        if head.number == to && head.hash != chain_head.hash {
+        // One endpoint gave the blocks: before a row of them shows, they must end in the head that the quorum agrees on.
+        if blocks.last().is_none_or(|last| last.block.hash != chain_head.hash) {
             return Err(verify::Lie::ParentLink { number: to }.into());
         }
-        Ok(head)
+        match self.append(ours, &blocks).await? {
+            Some(head) => Ok(head),
+            None => self.part(cursor).await,
+        }
     }
 
     fn fetch(&self) -> Fetch {
@@ -257,6 +263,7 @@ impl Mirror {
             .map(|first| self.fetch().apart(how, first, (first + width - 1).min(last)))
             .buffered(RANGES_IN_FLIGHT);
         let (mut head, mut most) = (cursor.head, 0);
+        run.ranged |= how == Backfill::Logs;
         let progress = run.progress.get_or_insert_with(|| Progress::begin(Instant::now()));
         while let Some(range) = ranges.next().await {
             let blocks = match range {
@@ -331,8 +338,12 @@ impl Mirror {
         Err(MirrorError::ReorgBelowConfirmed { confirmed: number }.into())
     }
 
-    /// Confirms what is deep enough, proven first when that is due.
+    /// Confirms what is deep enough, proven first when that is due. What came from ranges of logs is proven at the head.
     async fn settle(&self, run: &mut Run, head: Block) -> Result<(), RoundError> {
+        if run.ranged {
+            self.prove(run, head.number).await?;
+            run.ranged = false;
+        }
         let confirmed = self.view.cursor()?.map_or(0, |cursor| cursor.confirmed.number);
         let number = self.deep_enough(head).await?.clamp(confirmed, head.number.max(confirmed));
         let proven = self.view.proven()?.map(|block| block.number);

@@ -46,8 +46,7 @@ impl Default for Pulse {
 /// How old the mirror may be before every answer is a refusal.
 #[derive(Debug, Clone, Copy)]
 pub struct Freshness {
-    /// Greatest time since the node last confirmed our head: also the greatest time from a revocation's block, as the node
-    /// sees it, to refusal.
+    /// Greatest time since the node last confirmed our head.
     pub max_lag: Duration,
     /// Greatest age of the head's own timestamp, seconds.
     pub max_head_age: u64,
@@ -115,6 +114,13 @@ impl fmt::Display for Unready {
 }
 
 impl Freshness {
+    /// The greatest time from a revocation's block to refusal, whatever becomes of the node: a silent one is believed for
+    /// `max_lag`, and one that stands still until its head is older than `max_head_age`.
+    #[must_use]
+    pub fn bound(&self) -> Duration {
+        self.max_lag.max(Duration::from_secs(self.max_head_age))
+    }
+
     /// Whether the mirror may be believed: `now` by the monotonic clock, `wall` in seconds since 1970.
     ///
     /// # Errors

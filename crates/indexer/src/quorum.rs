@@ -69,25 +69,24 @@ impl Nodes {
         self.preferred.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a quorum serves this chain; if not, which other chain is served.
+    /// Whether a quorum serves this chain, or which other chain a quorum does not serve it for.
     ///
     /// # Errors
-    /// When too few endpoints answer.
+    /// When too few endpoints answer, or neither has a quorum.
     pub(crate) async fn serve_chain(&self, chain_id: u64) -> Result<Result<(), u64>, SourceError> {
         let answers = self.ask(|node| node.chain_id()).await;
-        let (mut same, mut other, mut failure) = (0, None, None);
+        let (mut same, mut others, mut failure) = (0, Vec::new(), None);
         for answer in answers {
             match answer {
                 Ok(id) if id == chain_id => same += 1,
-                Ok(id) => other = Some(id),
+                Ok(id) => others.push(id),
                 Err(error) => failure = Some(error),
             }
         }
-        match (failure, other) {
+        match others.first() {
             _ if same >= self.quorum => Ok(Ok(())),
-            (None, Some(id)) => Ok(Err(id)),
-            (Some(error), _) => Err(error),
-            (None, None) => Err(self.none(BlockNumberOrTag::Latest)),
+            Some(other) if others.len() >= self.quorum => Ok(Err(*other)),
+            _ => Err(failure.unwrap_or_else(|| self.none(BlockNumberOrTag::Latest))),
         }
     }
 
@@ -153,7 +152,7 @@ impl Nodes {
     /// The header of a height as a quorum knows it.
     ///
     /// # Errors
-    /// [`SourceError::NoBlock`] when a quorum cannot have it; otherwise when too few endpoints answer or agree.
+    /// [`SourceError::NoBlock`] when a quorum has no such block; otherwise when too few endpoints answer or agree.
     pub(crate) async fn header(&self, number: u64) -> Result<VerifiedHeader, SourceError> {
         let votes = self.ask(|node| node.header(number.into())).await;
         self.agreed(number.into(), votes)
@@ -165,7 +164,7 @@ impl Nodes {
         votes: Vec<Result<VerifiedHeader, SourceError>>,
     ) -> Result<VerifiedHeader, SourceError> {
         let mut counts: HashMap<B256, usize> = HashMap::new();
-        let mut failure = None;
+        let (mut missing, mut failure) = (0, None);
         for vote in votes {
             match vote {
                 Ok(header) => {
@@ -175,11 +174,13 @@ impl Nodes {
                         return Ok(header);
                     }
                 }
+                Err(SourceError::NoBlock(_)) => missing += 1,
                 Err(error) => failure = Some(error),
             }
         }
         match failure {
-            Some(error) if counts.is_empty() => Err(error),
+            _ if missing >= self.quorum => Err(SourceError::NoBlock(number)),
+            Some(error) if counts.is_empty() && missing == 0 => Err(error),
             _ => Err(self.none(number)),
         }
     }

@@ -36,8 +36,11 @@ pub struct Status {
     pub trust: Trust,
     /// Whether evidence of the simulated TEE is accepted: never on a service that keeps real secrets.
     pub simulated_tee: bool,
-    /// The most seconds that pass between a revocation's block and the refusal of what it revokes.
+    /// The most seconds that pass between a revocation's block and the refusal of what it revokes, even when the node shows an
+    /// old head as if it were the newest.
     pub revocation_bound_seconds: u64,
+    /// The same when the node falls silent.
+    pub silence_bound_seconds: u64,
 }
 
 /// The registries of a deployment.

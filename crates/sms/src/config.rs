@@ -50,6 +50,6 @@ pub struct Config {
     pub limits: Limits,
     /// Which enclaves are admitted at all.
     pub policy: Policy,
-    /// Where it is said what Intel says about platforms.
+    /// Where it is said what Intel and AMD say about platforms.
     pub collateral: CollateralSource,
 }

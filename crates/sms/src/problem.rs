@@ -118,7 +118,7 @@ codes! {
     UnsupportedKey = "unsupported_key", BAD_REQUEST, "unsupported enclave key";
     /// The evidence does not count.
     AttestationRefused = "attestation_refused", UNAUTHORIZED, "the evidence is refused";
-    /// What Intel says about the enclave's platform is not at hand.
+    /// What its vendor says about the enclave's platform is not at hand.
     CollateralUnavailable = "collateral_unavailable", SERVICE_UNAVAILABLE, "no collateral for the platform";
     /// No worker vouches for the run.
     VoucherMissing = "voucher_missing", UNAUTHORIZED, "no worker vouches for the run";

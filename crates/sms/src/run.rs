@@ -233,7 +233,7 @@ impl Keys {
     }
 }
 
-const ROUTES: [&str; 20] = [
+const ROUTES: [&str; 21] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -252,6 +252,7 @@ const ROUTES: [&str; 20] = [
     "POST /kbs/v0/attest",
     "GET /kbs/v0/resource/{task}/{type}/{tag}",
     "POST /kbs/v0/result-key",
+    "POST /kbs/{voucher}/v0/auth",
     "POST /kbs/{voucher}/v0/attest",
     "GET /kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
 ];

@@ -79,11 +79,14 @@ impl Service {
 
     /// A reading of the mirror that may be believed now.
     pub(crate) fn fresh(&self) -> Result<Snapshot<'_>, ApiError> {
-        // The pulse first: a snapshot may be newer than the pulse that vouches for it, never older.
-        let pulse = self.pulse.borrow().clone();
+        // The pulse before and after: what the mirror writes while it is in doubt is in no snapshot that is believed.
+        let before = self.pulse.borrow().clone();
         let snapshot = self.view.snapshot()?;
+        let after = self.pulse.borrow().clone();
         let head = snapshot.as_ref().map(Snapshot::head);
-        self.freshness.check(&pulse, head, Instant::now(), clock::now())?;
+        for pulse in [before, after] {
+            self.freshness.check(&pulse, head, Instant::now(), clock::now())?;
+        }
         snapshot.ok_or_else(|| sesame_indexer::Unready::Starting.into())
     }
 }

@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<()> {
         ("lag_blocks", json!(status.lag_blocks)),
         ("head_age_seconds", json!(status.head_age_seconds)),
         ("revocation_bound_seconds", json!(status.revocation_bound_seconds)),
+        ("silence_bound_seconds", json!(status.silence_bound_seconds)),
         ("trust", json!(trust)),
         ("simulated_tee", json!(status.simulated_tee)),
         ("version", json!(status.version)),

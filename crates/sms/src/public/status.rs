@@ -37,7 +37,8 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
         head_age_seconds: head.map(|head| now.saturating_sub(head.timestamp)),
         trust: service.trust,
         simulated_tee: service.verifier.policy().admits_simulated(),
-        revocation_bound_seconds: service.freshness.max_lag.as_secs(),
+        revocation_bound_seconds: service.freshness.bound().as_secs(),
+        silence_bound_seconds: service.freshness.max_lag.as_secs(),
     }))
 }
 
