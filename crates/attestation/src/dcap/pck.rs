@@ -117,3 +117,37 @@ fn ca(certificate: &Certificate) -> Option<PckCa> {
     let platform = !name.value().contains("Processor") && name.value().contains("Platform");
     Some(if platform { PckCa::Platform } else { PckCa::Processor })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use dcap_qvl::{config, intel};
+
+    use super::*;
+
+    #[test]
+    fn the_library_reads_the_same_in_every_recorded_quote() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/evidence");
+        let quotes = [
+            "sgx_quote",
+            "tdx_quote",
+            "tdx_quote_td15ex",
+            "tdx_quote_outdated",
+            "simulated_sgx_quote",
+        ];
+        for name in quotes {
+            let quote = Quote::parse(&fs::read(folder.join(name)).unwrap()).unwrap();
+            let Pck { platform, root } = Pck::read(&quote).unwrap();
+            let chain = intel::extract_cert_chain(&quote).unwrap();
+            let ca = match intel::pck_ca(&chain[0]).unwrap() {
+                config::PckCa::Processor => PckCa::Processor,
+                config::PckCa::Platform => PckCa::Platform,
+            };
+            let fmspc = intel::parse_pck_extension(&chain[0]).unwrap().fmspc;
+            let tdx = name.starts_with("tdx");
+            assert_eq!(platform, DcapPlatform { tdx, fmspc, ca }, "{name}");
+            assert_eq!(Some(&root), chain.last(), "{name}");
+        }
+    }
+}
