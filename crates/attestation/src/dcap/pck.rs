@@ -3,7 +3,9 @@
 use std::fmt;
 
 use alloy_primitives::hex;
-use dcap_qvl::{config::PckCa as LibraryCa, intel, quote::Quote};
+use dcap_qvl::{oids, quote::Quote};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use x509_cert::{Certificate, attr::AttributeTypeAndValue, der::Decode as _};
 
 use super::DcapError;
 
@@ -74,19 +76,78 @@ pub(crate) struct Pck {
 }
 
 impl Pck {
+    /// Reads only what is needed here: every quote costs this, and only those of new platforms are verified in full.
+    ///
     /// # Errors
     /// When the quote's certificates cannot be read.
     pub(super) fn read(quote: &Quote) -> Result<Self, DcapError> {
-        let unreadable = |_| DcapError::UnreadableCertificates;
-        let mut chain = intel::extract_cert_chain(quote).map_err(unreadable)?;
-        let leaf = chain.first().ok_or(DcapError::UnreadableCertificates)?;
-        let fmspc = intel::parse_pck_extension(leaf).map_err(unreadable)?.fmspc;
-        let ca = match intel::pck_ca(leaf).map_err(unreadable)? {
-            LibraryCa::Processor => PckCa::Processor,
-            LibraryCa::Platform => PckCa::Platform,
-        };
-        let tdx = quote.report.as_td10().is_some();
-        let root = chain.pop().ok_or(DcapError::UnreadableCertificates)?;
-        Ok(Self { platform: DcapPlatform { tdx, fmspc, ca }, root })
+        let chain = quote.raw_cert_chain().ok().and_then(certificates);
+        let [leaf, root] = chain.ok_or(DcapError::UnreadableCertificates)?;
+        let certificate = Certificate::from_der(&leaf).ok();
+        let platform = certificate.as_ref().and_then(|certificate| {
+            let (fmspc, ca) = (fmspc(certificate)?, ca(certificate)?);
+            Some(DcapPlatform { tdx: quote.report.as_td10().is_some(), fmspc, ca })
+        });
+        let platform = platform.ok_or(DcapError::UnreadableCertificates)?;
+        Ok(Self { platform, root: root.to_vec() })
+    }
+}
+
+/// The first certificate of a chain in PEM and the last.
+fn certificates(pem: &[u8]) -> Option<[CertificateDer<'static>; 2]> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let mut chain = chain.ok()?;
+    let root = chain.pop()?;
+    let leaf = chain.into_iter().next().unwrap_or_else(|| root.clone());
+    Some([leaf, root])
+}
+
+/// What Intel's extension of a PCK certificate says.
+fn fmspc(certificate: &Certificate) -> Option<[u8; 6]> {
+    let mut extensions = certificate.tbs_certificate().extensions()?.iter();
+    let extension = extensions.find(|extension| extension.extn_id == oids::SGX_EXTENSION)?;
+    let members = Vec::<AttributeTypeAndValue>::from_der(extension.extn_value.as_bytes()).ok()?;
+    let fmspc = members.iter().find(|member| member.oid == oids::FMSPC)?;
+    fmspc.value.value().try_into().ok()
+}
+
+/// An issuer of another name counts as that of processors, as it does for the library.
+fn ca(certificate: &Certificate) -> Option<PckCa> {
+    let name = certificate.tbs_certificate().issuer().common_name().ok()??;
+    let platform = !name.value().contains("Processor") && name.value().contains("Platform");
+    Some(if platform { PckCa::Platform } else { PckCa::Processor })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use dcap_qvl::{config, intel};
+
+    use super::*;
+
+    #[test]
+    fn the_library_reads_the_same_in_every_recorded_quote() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/evidence");
+        let quotes = [
+            "sgx_quote",
+            "tdx_quote",
+            "tdx_quote_td15ex",
+            "tdx_quote_outdated",
+            "simulated_sgx_quote",
+        ];
+        for name in quotes {
+            let quote = Quote::parse(&fs::read(folder.join(name)).unwrap()).unwrap();
+            let Pck { platform, root } = Pck::read(&quote).unwrap();
+            let chain = intel::extract_cert_chain(&quote).unwrap();
+            let ca = match intel::pck_ca(&chain[0]).unwrap() {
+                config::PckCa::Processor => PckCa::Processor,
+                config::PckCa::Platform => PckCa::Platform,
+            };
+            let fmspc = intel::parse_pck_extension(&chain[0]).unwrap().fmspc;
+            let tdx = name.starts_with("tdx");
+            assert_eq!(platform, DcapPlatform { tdx, fmspc, ca }, "{name}");
+            assert_eq!(Some(&root), chain.last(), "{name}");
+        }
     }
 }
