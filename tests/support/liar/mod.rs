@@ -157,6 +157,20 @@ impl Shared {
         if matches!(tale, Tale::Busy(tenths) if count * 7 % 10 < tenths) {
             return Told::Nothing(StatusCode::SERVICE_UNAVAILABLE);
         }
+        if matches!(tale, Tale::Limit(tenths) if count * 7 % 10 < tenths) {
+            return Told::Nothing(StatusCode::TOO_MANY_REQUESTS);
+        }
+        if matches!(tale, Tale::Limit(tenths) if count * 7 % 10 < 2 * tenths) {
+            each(&mut request, |call| {
+                let error = json!({"code": -32005, "message": "rate limit exceeded"});
+                *call = json!({"jsonrpc": "2.0", "id": call["id"], "error": error});
+            });
+            return Told::Answer(request);
+        }
+        if matches!(tale, Tale::Hang(tenths) if count * 7 % 10 < tenths) && asks_for_logs(&request)
+        {
+            std::future::pending::<()>().await;
+        }
         if let Tale::StaleHead(number) = tale {
             each(&mut request, |call| tale::stale(call, number));
         }
@@ -193,6 +207,15 @@ impl Shared {
         let call = json!({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []});
         self.ask(&call).await.map_or(0, |answer| tale::number(&answer["result"]))
     }
+}
+
+fn asks_for_logs(request: &Value) -> bool {
+    let mut found = false;
+    each(&mut request.clone(), |call| {
+        let method = call["method"].as_str();
+        found |= matches!(method, Some("eth_getLogs" | "eth_getBlockReceipts"));
+    });
+    found
 }
 
 /// One call or answer, or each of a batch.

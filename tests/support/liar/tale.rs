@@ -46,6 +46,10 @@ pub enum Tale {
     Truncate,
     /// Answers 503 to this many of ten requests, and closes the WebSockets on which they came.
     Busy(u64),
+    /// Answers this many of ten requests with 429, and as many with a JSON-RPC error that says the same.
+    Limit(u64),
+    /// Takes this many of ten requests for logs and never answers them.
+    Hang(u64),
     /// Refuses ranges of logs wider than this.
     Narrow(u64),
     /// Answers batches from back to front, and over a WebSocket later requests before earlier ones.
