@@ -9,6 +9,7 @@
 mod attest;
 mod bisect;
 mod conformance;
+mod contract_owner;
 mod corpus;
 mod crash;
 mod deployment;

@@ -174,17 +174,18 @@ async fn malleable_and_impossible_signatures_are_malformed() {
     let update = first(&world, &world.requester, &secret).await;
     let (good, body) =
         SignedUpdate::seal(update, b"value", &domain, &world.requester.signer()).unwrap();
+    let signature: Signature65 = good.signature.bytes().as_ref().try_into().unwrap();
     let order: U256 =
         "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141".parse().unwrap();
 
-    let mut twin = good.signature;
+    let mut twin = signature;
     let s = U256::from_be_slice(&twin[32..64]);
     twin[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
     twin[64] = if twin[64] == 27 { 28 } else { 27 };
-    let mut no_recovery = good.signature;
+    let mut no_recovery = signature;
     no_recovery[64] = 29;
     for signature in [twin, no_recovery, Signature65::ZERO, Signature65::repeat_byte(0xff)] {
-        let header = SignedUpdate { signature, ..good.clone() }.to_header();
+        let header = SignedUpdate { signature: signature.into(), ..good.clone() }.to_header();
         put(&world, &secret, &header, body.clone()).await.is_problem(400, "signature_malformed");
     }
     put(&world, &secret, &good.to_header(), body).await.is_ok();

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     base64url::{parse_header, to_header},
     sealing::{self, SEALING_OVERHEAD, SealingError, SealingKey},
-    signature::{Signature65, SignatureError, Signer, recover},
+    signature::{OwnerSignature, SignatureError, Signer},
     typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
 };
 
@@ -83,7 +83,7 @@ pub struct SignedUpdate {
     /// Last second at which the SMS may accept the update.
     pub deadline: u64,
     /// The owner's signature over [`SecretUpdate`].
-    pub signature: Signature65,
+    pub signature: OwnerSignature,
 }
 
 impl SignedUpdate {
@@ -111,7 +111,7 @@ impl SignedUpdate {
 
     /// An update with a signature made elsewhere, by a wallet or for a contract.
     #[must_use]
-    pub fn new(update: SecretUpdate, signature: Signature65) -> Self {
+    pub fn new(update: SecretUpdate, signature: impl Into<OwnerSignature>) -> Self {
         Self {
             owner: update.owner,
             epoch: update.epoch,
@@ -121,7 +121,7 @@ impl SignedUpdate {
             sealed_digest: update.sealedDigest,
             sms_key: update.smsKey,
             deadline: update.deadline,
-            signature,
+            signature: signature.into(),
         }
     }
 
@@ -141,13 +141,19 @@ impl SignedUpdate {
         }
     }
 
-    /// Who signed, if the request is about `resource`. Compare it with the owner: anything altered recovers a stranger.
+    /// The hash of what was signed, if the request is about `resource`.
+    #[must_use]
+    pub fn hash(&self, resource: &SecretId, domain: &Domain) -> B256 {
+        domain.signing_hash(&self.message(resource))
+    }
+
+    /// Whose key signed, if the request is about `resource`. Compare it with the owner: anything altered recovers a stranger.
     ///
     /// # Errors
     ///
-    /// If the signature is malformed.
+    /// If the signature is no key's.
     pub fn verify(&self, resource: &SecretId, domain: &Domain) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource)), &self.signature)
+        self.signature.signer(self.hash(resource, domain))
     }
 
     /// Opens the request's body. Call [`Self::verify`] first: this proves nothing about who sent it.
@@ -190,7 +196,7 @@ pub struct SignedRemoval {
     /// Last second at which the SMS may accept the removal.
     pub deadline: u64,
     /// The owner's signature over [`SecretRemoval`].
-    pub signature: Signature65,
+    pub signature: OwnerSignature,
 }
 
 impl SignedRemoval {
@@ -202,7 +208,7 @@ impl SignedRemoval {
             epoch: removal.epoch,
             version: removal.version,
             deadline: removal.deadline,
-            signature: owner.sign_hash(domain.signing_hash(removal)),
+            signature: owner.sign_hash(domain.signing_hash(removal)).into(),
         }
     }
 
@@ -219,18 +225,24 @@ impl SignedRemoval {
         }
     }
 
-    /// Who signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
+    /// The hash of what was signed, if the request is about `resource` and made of `sms`.
+    #[must_use]
+    pub fn hash(&self, resource: &SecretId, sms: Address, domain: &Domain) -> B256 {
+        domain.signing_hash(&self.message(resource, sms))
+    }
+
+    /// Whose key signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
     ///
     /// # Errors
     ///
-    /// If the signature is malformed.
+    /// If the signature is no key's.
     pub fn verify(
         &self,
         resource: &SecretId,
         sms: Address,
         domain: &Domain,
     ) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource, sms)), &self.signature)
+        self.signature.signer(self.hash(resource, sms, domain))
     }
 }
 
@@ -243,7 +255,7 @@ pub struct SignedQuery {
     /// Last second at which the SMS may answer.
     pub deadline: u64,
     /// The owner's signature over [`SecretQuery`].
-    pub signature: Signature65,
+    pub signature: OwnerSignature,
 }
 
 impl SignedQuery {
@@ -253,7 +265,7 @@ impl SignedQuery {
         Self {
             owner: query.owner,
             deadline: query.deadline,
-            signature: owner.sign_hash(domain.signing_hash(query)),
+            signature: owner.sign_hash(domain.signing_hash(query)).into(),
         }
     }
 
@@ -268,18 +280,24 @@ impl SignedQuery {
         }
     }
 
-    /// Who signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
+    /// The hash of what was signed, if the request is about `resource` and made of `sms`.
+    #[must_use]
+    pub fn hash(&self, resource: &SecretId, sms: Address, domain: &Domain) -> B256 {
+        domain.signing_hash(&self.message(resource, sms))
+    }
+
+    /// Whose key signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
     ///
     /// # Errors
     ///
-    /// If the signature is malformed.
+    /// If the signature is no key's.
     pub fn verify(
         &self,
         resource: &SecretId,
         sms: Address,
         domain: &Domain,
     ) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource, sms)), &self.signature)
+        self.signature.signer(self.hash(resource, sms, domain))
     }
 }
 
