@@ -237,7 +237,7 @@ impl Keys {
     }
 }
 
-const ROUTES: [&str; 20] = [
+const ROUTES: [&str; 21] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -252,6 +252,7 @@ const ROUTES: [&str; 20] = [
     "PUT /v1/requesters/{address}/secrets/{name}",
     "HEAD /v1/requesters/{address}/secrets/{name}",
     "DELETE /v1/requesters/{address}/secrets/{name}",
+    "GET /v1/owners/{address}/secrets",
     "POST /kbs/v0/auth",
     "POST /kbs/v0/attest",
     "GET /kbs/v0/resource/{task}/{type}/{tag}",
@@ -297,6 +298,7 @@ fn owner_surface() -> Router<Shared> {
     Router::new()
         .route("/v1/assets/{asset}/secret", asset)
         .route("/v1/requesters/{address}/secrets/{name}", requester)
+        .route("/v1/owners/{address}/secrets", get(owner::list::owned))
 }
 
 fn enclave_surface() -> Router<Shared> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
-use sesame_domain::{Resource, SecretId};
+use sesame_domain::{Resource, SecretId, SecretName};
 use sesame_protocol::bundle::Omitted;
 
 use crate::{
@@ -148,6 +148,24 @@ impl Vault {
     pub fn newest(&self, secret: &SecretId) -> Result<Option<Metadata>, VaultError> {
         let newest = self.store.entries(secret).next().transpose()?;
         Ok(newest.and_then(|entry| entry.header).map(|header| header.metadata))
+    }
+
+    /// The secrets that a requester named, past the one named `after`, at most `limit` of them. Removed ones are left out.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn named_by(
+        &self,
+        requester: Address,
+        after: Option<&SecretName>,
+        limit: usize,
+    ) -> Result<Vec<(SecretName, Metadata)>, VaultError> {
+        let newest = self.store.newest_of(requester, after);
+        let kept = newest.filter_map(|entry| match entry {
+            Ok((name, entry)) => entry.header.map(|header| Ok((name, header.metadata))),
+            Err(error) => Some(Err(error)),
+        });
+        kept.take(limit).collect()
     }
 
     /// The newest version's number, tombstones included; 0 if there never was one.

@@ -44,6 +44,9 @@ Choose NAME with care: orders that grant the secret publish the name on the chai
     /// Show what the SMS holds: versions, sizes and dates, never the value.
     #[command(after_help = "Example:\n  sesame secret show --app 0x<app>")]
     Show(Named),
+    /// List everything that the SMS holds of yours: your own named secrets, and those of assets that you own.
+    #[command(after_help = "Example:\n  sesame secret list --json")]
+    List(ActingFor),
 }
 
 /// Which secret.
@@ -107,6 +110,7 @@ pub(crate) async fn run(command: SecretCommand, context: &Context) -> anyhow::Re
         SecretCommand::Push(args) => push_from(&args, context).await,
         SecretCommand::Rm(named) => remove(&named, context).await,
         SecretCommand::Show(named) => show(&named, context).await,
+        SecretCommand::List(acting) => list(&acting, context).await,
     }
 }
 
@@ -192,6 +196,26 @@ async fn show(named: &Named, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn list(acting: &ActingFor, context: &Context) -> anyhow::Result<()> {
+    let owner = context.owner_or(acting.owner)?;
+    let found = owner.list(context.now()).await.context("cannot list the secrets")?;
+    let row = |found: &SecretMetadata| {
+        vec![
+            json!(found.resource),
+            json!(found.version),
+            json!(found.size),
+            json!(found.transferable),
+            json!(found.updated_at),
+        ]
+    };
+    let view = Answer::Rows {
+        columns: vec!["secret", "version", "size", "transferable", "updated_at"],
+        rows: found.iter().map(row).collect(),
+    };
+    context.output.show(&Answer::Document { json: json!(found), view: vec![view] });
+    Ok(())
+}
+
 impl Target {
     fn secret(&self, owner: &Owner) -> anyhow::Result<SecretId> {
         match (self.app.or(self.data), &self.name) {
@@ -270,6 +294,8 @@ mod tests {
         check("sesame secret push --name n --transferable --stdin", false);
         check("sesame secret push --app ID --content-digest ID --stdin", false);
         check("sesame secret push --name bad/name --stdin", false);
+        check("sesame secret list", true);
+        check("sesame secret list --name n", false);
         check("sesame secret rm", false);
         check("sesame secret show --name n", true);
         check(&format!("sesame secret rm --app ID --owner 0x{}", "ab".repeat(20)), true);

@@ -5,6 +5,8 @@
 //! each SMS checks removals and queries against its own identity, and an update names the sealing key, so that what was
 //! signed for one SMS is worth nothing at another.
 
+use std::fmt;
+
 use alloy_primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
 use sesame_domain::SecretId;
@@ -246,7 +248,8 @@ impl SignedRemoval {
     }
 }
 
-/// `HEAD`: what does the vault have? The answer is [`SecretMetadata`], never a value.
+/// `HEAD`: what does the vault have? The answer is [`SecretMetadata`], never a value. And `GET` of [`owned_by`]: what does
+/// an owner have there? The answer is a [`SecretPage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedQuery {
@@ -271,7 +274,7 @@ impl SignedQuery {
 
     /// What was signed, if the request is about `resource` and made of `sms`.
     #[must_use]
-    pub fn message(&self, resource: &SecretId, sms: Address) -> SecretQuery {
+    pub fn message(&self, resource: &impl fmt::Display, sms: Address) -> SecretQuery {
         SecretQuery {
             resource: resource.to_string(),
             owner: self.owner,
@@ -282,7 +285,7 @@ impl SignedQuery {
 
     /// The hash of what was signed, if the request is about `resource` and made of `sms`.
     #[must_use]
-    pub fn hash(&self, resource: &SecretId, sms: Address, domain: &Domain) -> B256 {
+    pub fn hash(&self, resource: &impl fmt::Display, sms: Address, domain: &Domain) -> B256 {
         domain.signing_hash(&self.message(resource, sms))
     }
 
@@ -293,7 +296,7 @@ impl SignedQuery {
     /// If the signature is no key's.
     pub fn verify(
         &self,
-        resource: &SecretId,
+        resource: &impl fmt::Display,
         sms: Address,
         domain: &Domain,
     ) -> Result<Address, SignatureError> {
@@ -325,6 +328,23 @@ pub struct SecretMetadata {
     pub sealed_digest: B256,
     /// When the version was written, seconds since 1970.
     pub updated_at: u64,
+}
+
+/// The path under `/v1` that lists the secrets of an owner.
+#[must_use]
+pub fn owned_by(owner: Address) -> String {
+    format!("owners/{}/secrets", owner.to_string().to_lowercase())
+}
+
+/// Some of an owner's secrets: first those that the owner named, then those of the assets that it owns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretPage {
+    /// The newest version of each.
+    pub secrets: Vec<SecretMetadata>,
+    /// What to ask for as `after` to get more; none at the end. A page may hold nothing and yet not be the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl SecretMetadata {

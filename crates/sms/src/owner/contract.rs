@@ -4,9 +4,10 @@
 //! and after the newest one, as both views must: a key that it took on counts once that is confirmed, one that it gave up
 //! counts no more.
 
+use sesame_domain::BlockRef;
 use sesame_indexer::Verdict;
 
-use super::{Claim, Ownership};
+use super::Claim;
 use crate::{
     problem::{ApiError, Code},
     service::Service,
@@ -16,11 +17,11 @@ use crate::{
 pub(super) async fn check(
     service: &Service,
     claim: &Claim<'_>,
-    ownership: &Ownership,
+    at: [BlockRef; 2],
     refusal: ApiError,
 ) -> Result<(), ApiError> {
     let _asking = service.asking.try_acquire().map_err(|_| busy())?;
-    for block in ownership.at {
+    for block in at {
         let (owner, bytes) = (claim.owner, claim.signature.bytes());
         match service.nodes.signature_verdict(block, owner, claim.hash, bytes).await? {
             Verdict::Accepted => {}

@@ -6,6 +6,7 @@
 mod contract;
 pub(crate) mod delete;
 pub(crate) mod head;
+pub(crate) mod list;
 pub(crate) mod put;
 
 use alloy_primitives::{Address, B256};
@@ -20,6 +21,7 @@ use sesame_protocol::{
     signature::OwnerSignature,
 };
 use sesame_vault::Metadata;
+use sesame_view::Snapshot;
 
 use crate::{
     clock,
@@ -68,15 +70,20 @@ impl Claim<'_> {
     async fn check(&self, service: &Service, secret: &SecretId) -> Result<Ownership, ApiError> {
         self.check_deadline()?;
         let ownership = Ownership::check(service, secret, self.owner)?;
+        self.check_signer(service, ownership.at).await?;
+        Ok(ownership)
+    }
+
+    /// Signed by the owner that it names, as both views know that owner.
+    async fn check_signer(&self, service: &Service, at: [BlockRef; 2]) -> Result<(), ApiError> {
         match self.signature.signer(self.hash) {
-            Ok(signer) if signer == self.owner => {}
+            Ok(signer) if signer == self.owner => Ok(()),
             signer => {
                 let refusal =
                     signer.map_or_else(|error| malformed(&error), |_| self.wrong_signer());
-                contract::check(service, self, &ownership, refusal).await?;
+                contract::check(service, self, at, refusal).await
             }
         }
-        Ok(ownership)
     }
 
     fn check_deadline(&self) -> Result<(), ApiError> {
@@ -110,7 +117,14 @@ struct Ownership {
 impl Ownership {
     /// `owner` owns the secret, at the head and at the confirmed block.
     fn check(service: &Service, secret: &SecretId, owner: Address) -> Result<Self, ApiError> {
-        let snapshot = service.fresh()?;
+        Self::check_at(&service.fresh()?, secret, owner)
+    }
+
+    fn check_at(
+        snapshot: &Snapshot<'_>,
+        secret: &SecretId,
+        owner: Address,
+    ) -> Result<Self, ApiError> {
         let at = [snapshot.confirmed().as_ref(), snapshot.head().as_ref()];
         let id = match secret {
             SecretId::Requester(address, _) if *address == owner => {

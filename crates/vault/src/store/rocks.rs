@@ -10,15 +10,19 @@
 
 use std::path::Path;
 
+use alloy_primitives::{Address, B256};
 use alloy_rlp::Decodable;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
-use sesame_domain::SecretId;
+use sesame_domain::{AssetId, SecretId, SecretName};
 
 use crate::{error::VaultError, record::Header};
 
 const RECORDS: &str = "records";
 const VALUES: &str = "values";
 const META: &str = "meta";
+
+const ASSET: u8 = 1;
+const REQUESTER: u8 = 2;
 
 const TOMBSTONE: u8 = 0;
 const RECORD: u8 = 1;
@@ -77,6 +81,44 @@ impl Store {
                 let version = key.last_chunk::<8>().ok_or(VaultError::Damaged)?;
                 let header = decode(&value)?;
                 Ok(Entry { version: !u64::from_be_bytes(*version), header })
+            })
+    }
+
+    /// The newest version of each secret that a requester named, past the one named `after`.
+    pub(crate) fn newest_of<'a>(
+        &'a self,
+        requester: Address,
+        after: Option<&SecretName>,
+    ) -> impl Iterator<Item = Result<(SecretName, Entry), VaultError>> + 'a {
+        let all = [[REQUESTER].as_slice(), requester.as_slice()].concat();
+        let start = match after {
+            None => all.clone(),
+            // Past every version of that secret.
+            Some(name) => {
+                let named = prefix(&SecretId::Requester(requester, name.clone()));
+                [named.as_slice(), &[0xff; 9]].concat()
+            }
+        };
+        let mut last = None;
+        self.db
+            .iterator_cf(self.family(RECORDS), IteratorMode::From(&start, Direction::Forward))
+            .take_while(move |item| item.as_ref().map_or(true, |(key, _)| key.starts_with(&all)))
+            .filter_map(move |item| {
+                let read = item.map_err(VaultError::from).and_then(|(key, value)| {
+                    let (secret, version) = secret_of(&key)?;
+                    let SecretId::Requester(_, name) = secret else {
+                        return Err(VaultError::Damaged);
+                    };
+                    Ok((name, Entry { version, header: decode(&value)? }))
+                });
+                match read {
+                    Ok((name, _)) if last.as_ref() == Some(&name) => None,
+                    Ok((name, entry)) => {
+                        last = Some(name.clone());
+                        Some(Ok((name, entry)))
+                    }
+                    Err(error) => Some(Err(error)),
+                }
             })
     }
 
@@ -145,13 +187,36 @@ fn decode(value: &[u8]) -> Result<Option<Header>, VaultError> {
     }
 }
 
+/// Which version of which secret a key is about.
+fn secret_of(key: &[u8]) -> Result<(SecretId, u64), VaultError> {
+    let (secret, version) = key.split_last_chunk::<8>().ok_or(VaultError::Damaged)?;
+    let secret = match secret {
+        [ASSET, asset @ ..] => {
+            let asset = asset.try_into().map_err(|_| VaultError::Damaged)?;
+            SecretId::Asset(AssetId(B256::new(asset)))
+        }
+        [REQUESTER, rest @ ..] => {
+            let (address, name) = rest.split_first_chunk::<20>().ok_or(VaultError::Damaged)?;
+            let (length, name) = name.split_first().ok_or(VaultError::Damaged)?;
+            let name = std::str::from_utf8(name).map_err(|_| VaultError::Damaged)?;
+            let name: SecretName = name.parse().map_err(|_| VaultError::Damaged)?;
+            if usize::from(*length) != name.as_str().len() {
+                return Err(VaultError::Damaged);
+            }
+            SecretId::Requester(Address::from(*address), name)
+        }
+        _ => return Err(VaultError::Damaged),
+    };
+    Ok((secret, !u64::from_be_bytes(*version)))
+}
+
 fn prefix(secret: &SecretId) -> Vec<u8> {
     match secret {
-        SecretId::Asset(asset) => [[1].as_slice(), asset.0.as_slice()].concat(),
+        SecretId::Asset(asset) => [[ASSET].as_slice(), asset.0.as_slice()].concat(),
         SecretId::Requester(address, name) => {
             let name = name.as_str().as_bytes();
             let length = u8::try_from(name.len()).expect("a name has at most 64 bytes");
-            [[2].as_slice(), address.as_slice(), &[length], name].concat()
+            [[REQUESTER].as_slice(), address.as_slice(), &[length], name].concat()
         }
     }
 }
