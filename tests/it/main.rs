@@ -34,4 +34,5 @@ mod slow;
 mod stale;
 mod start_up;
 mod tidy;
+mod vault_cli;
 mod watched;

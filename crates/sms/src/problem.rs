@@ -289,6 +289,7 @@ impl From<VaultError> for ApiError {
             VaultError::Key(_)
             | VaultError::WrongKey
             | VaultError::OtherOrigin
+            | VaultError::NoVault { .. }
             | VaultError::Store(_)
             | VaultError::Damaged => Self::internal(&error),
             other => Self::internal(other),

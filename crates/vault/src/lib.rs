@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod decision;
 mod error;
 mod keys;
@@ -10,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 
+pub use check::Tally;
 pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
 };

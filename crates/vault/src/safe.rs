@@ -55,9 +55,9 @@ pub struct Opened {
 /// Sealed records, and the key that opens them.
 #[derive(Debug)]
 pub struct Vault {
-    store: Store,
-    key: KeyFile,
-    home: Home,
+    pub(crate) store: Store,
+    pub(crate) key: KeyFile,
+    pub(crate) home: Home,
     /// Reading the newest version and writing the next one is one step.
     writing: Mutex<()>,
 }
@@ -90,6 +90,23 @@ impl Vault {
         }
         store.set_meta(ORIGIN, &origin)?;
         Ok(Self { store, key, home, writing: Mutex::new(()) })
+    }
+
+    /// The same of a vault that is there; none is made.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or when there is no such vault.
+    pub fn open_existing(
+        path: &Path,
+        key_file: &Path,
+        chain_id: u64,
+        registry: Address,
+    ) -> Result<Self, VaultError> {
+        // RocksDB writes this file last when it makes a database.
+        if !path.join("CURRENT").exists() {
+            return Err(VaultError::NoVault { path: path.display().to_string() });
+        }
+        Self::open(path, key_file, chain_id, registry)
     }
 
     /// Keeps a secret; durable when this returns.

@@ -122,6 +122,34 @@ impl Store {
             })
     }
 
+    /// Every record, tombstones included: which version of which secret, and its entry.
+    pub(crate) fn records(
+        &self,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Option<(SecretId, Entry)>), VaultError>> + '_ {
+        self.db.iterator_cf(self.family(RECORDS), IteratorMode::Start).map(|item| {
+            let (key, value) = item?;
+            let entry = secret_of(&key).and_then(|(secret, version)| {
+                Ok((secret, Entry { version, header: decode(&value)? }))
+            });
+            Ok((key, entry.ok()))
+        })
+    }
+
+    /// The keys of values that no record is about.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = Result<Box<[u8]>, VaultError>> + '_ {
+        self.db.iterator_cf(self.family(VALUES), IteratorMode::Start).filter_map(|item| {
+            let key = match item {
+                Ok((key, _)) => key,
+                Err(error) => return Some(Err(error.into())),
+            };
+            match self.db.get_cf(self.family(RECORDS), &key) {
+                Ok(Some(record)) if record.first() == Some(&RECORD) => None,
+                Ok(_) => Some(Ok(key)),
+                Err(error) => Some(Err(error.into())),
+            }
+        })
+    }
+
     pub(crate) fn header(
         &self,
         secret: &SecretId,
