@@ -122,7 +122,7 @@ pub(crate) enum Command {
     /// Check the index of a stopped service.
     #[command(subcommand)]
     Index(IndexCommand),
-    /// Check the vault of a stopped service.
+    /// Check the vault of a stopped service, or give it a new key.
     #[command(subcommand)]
     Vault(VaultCommand),
     /// Print a completion script for a shell.

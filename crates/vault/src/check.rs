@@ -1,6 +1,11 @@
 //! Reading everything again: does each record authenticate?
 
-use crate::{error::VaultError, record, safe::Vault, store::rocks::Entry};
+use crate::{
+    error::VaultError,
+    record,
+    safe::Vault,
+    store::rocks::{Entry, Found},
+};
 
 /// What a check has found so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,13 +29,17 @@ impl Vault {
         let mut tally = Tally::default();
         for record in self.store.records() {
             match record? {
-                (key, None) => tally.damaged.push(named(&key)),
-                (_, Some((_, Entry { header: None, .. }))) => tally.tombstones += 1,
-                (_, Some((secret, Entry { version, header: Some(header) }))) => {
+                Found { key, record: None } => tally.damaged.push(named(&key)),
+                Found { record: Some((_, Entry { header: None, .. })), .. } => {
+                    tally.tombstones += 1
+                }
+                Found {
+                    record: Some((secret, Entry { version, header: Some(header) })), ..
+                } => {
                     let same = header.metadata.version == version;
                     let value = self.store.value(&secret, version).ok().flatten();
                     let opened = value.filter(|_| same).and_then(|sealed| {
-                        record::open(self.home, &secret, &header, &sealed, &self.key).ok()
+                        record::open(self.home, &secret, &header, &sealed, &self.keys).ok()
                     });
                     match opened {
                         Some(value) => {

@@ -5,6 +5,7 @@ mod decision;
 mod error;
 mod keys;
 mod record;
+mod rotate;
 mod safe;
 mod secret;
 mod store;

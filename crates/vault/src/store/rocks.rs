@@ -35,6 +35,14 @@ pub(crate) struct Entry {
     pub(crate) header: Option<Header>,
 }
 
+/// What lies under one key.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) key: Box<[u8]>,
+    /// None if it is no record of ours.
+    pub(crate) record: Option<(SecretId, Entry)>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Store {
     db: DB,
@@ -63,6 +71,31 @@ impl Store {
     pub(crate) fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), VaultError> {
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(META), name, value);
+        self.write(batch)
+    }
+
+    /// Sets one and removes another, as one.
+    pub(crate) fn replace_meta(
+        &self,
+        name: &str,
+        value: &[u8],
+        gone: &str,
+    ) -> Result<(), VaultError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META), name, value);
+        batch.delete_cf(self.family(META), gone);
+        self.write(batch)
+    }
+
+    /// Replaces the headers of records, as one synced batch.
+    pub(crate) fn put_headers(
+        &self,
+        headers: &[(SecretId, u64, Header)],
+    ) -> Result<(), VaultError> {
+        let mut batch = WriteBatch::default();
+        for (secret, version, header) in headers {
+            batch.put_cf(self.family(RECORDS), key(secret, *version), encode(header));
+        }
         self.write(batch)
     }
 
@@ -122,16 +155,14 @@ impl Store {
             })
     }
 
-    /// Every record, tombstones included: which version of which secret, and its entry.
-    pub(crate) fn records(
-        &self,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Option<(SecretId, Entry)>), VaultError>> + '_ {
+    /// Every record, tombstones included.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Result<Found, VaultError>> + '_ {
         self.db.iterator_cf(self.family(RECORDS), IteratorMode::Start).map(|item| {
             let (key, value) = item?;
             let entry = secret_of(&key).and_then(|(secret, version)| {
                 Ok((secret, Entry { version, header: decode(&value)? }))
             });
-            Ok((key, entry.ok()))
+            Ok(Found { key, record: entry.ok() })
         })
     }
 
@@ -184,9 +215,7 @@ impl Store {
         match record {
             None => batch.put_cf(self.family(RECORDS), &key, [TOMBSTONE]),
             Some((header, value)) => {
-                let mut encoded = vec![RECORD];
-                alloy_rlp::Encodable::encode(header, &mut encoded);
-                batch.put_cf(self.family(RECORDS), &key, encoded);
+                batch.put_cf(self.family(RECORDS), &key, encode(header));
                 batch.put_cf(self.family(VALUES), &key, value);
             }
         }
@@ -202,6 +231,12 @@ impl Store {
     fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("every table was opened with the database")
     }
+}
+
+fn encode(header: &Header) -> Vec<u8> {
+    let mut encoded = vec![RECORD];
+    alloy_rlp::Encodable::encode(header, &mut encoded);
+    encoded
 }
 
 fn decode(value: &[u8]) -> Result<Option<Header>, VaultError> {
