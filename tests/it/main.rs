@@ -9,6 +9,7 @@
 mod attest;
 mod bisect;
 mod conformance;
+mod contract_owner;
 mod corpus;
 mod crash;
 mod deployment;
@@ -34,4 +35,5 @@ mod slow;
 mod stale;
 mod start_up;
 mod tidy;
+mod vault_cli;
 mod watched;

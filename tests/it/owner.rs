@@ -7,7 +7,7 @@ use sesame_domain::{AssetId, SecretId};
 use sesame_protocol::{
     owner::{
         AUTHORIZATION_HEADER, MAX_SEALED_BYTES, METADATA_HEADER, SEALED_CONTENT_TYPE,
-        SecretMetadata, SignedQuery, SignedRemoval, SignedUpdate,
+        SecretMetadata, SignedQuery, SignedRemoval, SignedUpdate, owned_by,
     },
     sealing,
     signature::Signature65,
@@ -174,17 +174,18 @@ async fn malleable_and_impossible_signatures_are_malformed() {
     let update = first(&world, &world.requester, &secret).await;
     let (good, body) =
         SignedUpdate::seal(update, b"value", &domain, &world.requester.signer()).unwrap();
+    let signature: Signature65 = good.signature.bytes().as_ref().try_into().unwrap();
     let order: U256 =
         "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141".parse().unwrap();
 
-    let mut twin = good.signature;
+    let mut twin = signature;
     let s = U256::from_be_slice(&twin[32..64]);
     twin[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
     twin[64] = if twin[64] == 27 { 28 } else { 27 };
-    let mut no_recovery = good.signature;
+    let mut no_recovery = signature;
     no_recovery[64] = 29;
     for signature in [twin, no_recovery, Signature65::ZERO, Signature65::repeat_byte(0xff)] {
-        let header = SignedUpdate { signature, ..good.clone() }.to_header();
+        let header = SignedUpdate { signature: signature.into(), ..good.clone() }.to_header();
         put(&world, &secret, &header, body.clone()).await.is_problem(400, "signature_malformed");
     }
     put(&world, &secret, &good.to_header(), body).await.is_ok();
@@ -524,6 +525,111 @@ async fn after_a_sale_the_old_secret_is_nobodys() {
 
     let own = PushOptions { epoch: 1, ..PushOptions::default() };
     assert_eq!(bob.push_with(&id, b"bob's", &own).await.version, 2);
+}
+
+/// The signed question what `owner` has.
+fn listing(world: &World, owner: &Person) -> String {
+    let (resource, sms) = (owned_by(owner.address()), world.sms.identity);
+    let query = SecretQuery { resource, owner: owner.address(), sms, deadline: now() + 300 };
+    SignedQuery::sign(&query, &world.sms.domain(), &owner.signer()).to_header()
+}
+
+#[tokio::test]
+async fn an_owner_lists_what_is_theirs_and_nothing_else() {
+    let world = World::start().await;
+    let World { developer, bob, .. } = &world;
+    let (app, id) = an_app(&world).await;
+    let empty = SecretId::Asset(world.app(developer).await);
+    let (data, sold) = (world.data(developer, b"rows").await, world.app(developer).await);
+    world.confirmed().await;
+    assert_eq!(developer.owner.list(now()).await.unwrap(), []);
+
+    let (mine, other) = (developer.secret("mine"), developer.secret("other"));
+    let mut all = [developer.push(&mine, b"1").await, developer.push(&id, b"22").await];
+    developer.push(&other, b"333").await;
+    developer.owner.remove(now(), &other, 0).await.unwrap();
+    let along = PushOptions { transferable: true, ..key_of(b"rows") };
+    let goes = developer.push_with(&SecretId::Asset(data), b"key", &along).await;
+    developer.push(&SecretId::Asset(sold), b"stays").await;
+    all[0] = developer.push(&mine, b"4444").await;
+    bob.push(&bob.secret("mine"), b"bob's").await;
+    let listed = developer.owner.list(now()).await.unwrap();
+    assert_eq!(listed.len(), 4);
+    assert!(all.iter().chain([&goes]).all(|one| listed.contains(one)), "{listed:?}");
+    assert!(listed.iter().all(|one| one.resource != empty.to_string()));
+    assert_eq!(listed[0], all[0], "named ones come first, by their newest version");
+
+    // What was sold is nobody's until the sale is confirmed; then the buyer sees what goes along.
+    for asset in [data, sold] {
+        developer.chain.transfer(asset, bob.address()).await.unwrap();
+    }
+    world.followed().await;
+    let left = async |person: &Person| {
+        let listed = person.owner.list(now()).await.unwrap().into_iter();
+        listed.map(|one| one.resource).collect::<Vec<_>>()
+    };
+    let own = bob.secret("mine").to_string();
+    assert_eq!(left(developer).await, [mine.to_string(), SecretId::Asset(app).to_string()]);
+    assert_eq!(left(bob).await, std::slice::from_ref(&own));
+    world.confirmed().await;
+    assert_eq!(left(bob).await, [own, SecretId::Asset(data).to_string()]);
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages() {
+    let world = World::start().await;
+    let requester = &world.requester;
+    for number in 0..103 {
+        requester.push(&requester.secret(&format!("n{number}")), b"value").await;
+    }
+    let path = format!("v1/{}", owned_by(requester.address()));
+    let header = listing(&world, requester);
+    let first = send(&world, Method::GET, &path, Some(&header), None, Vec::new()).await.json();
+    assert_eq!(first["secrets"].as_array().unwrap().len(), 100);
+    let more = format!("{path}?after={}", first["next"].as_str().unwrap());
+    let last = send(&world, Method::GET, &more, Some(&header), None, Vec::new()).await.json();
+    assert_eq!(last["secrets"].as_array().unwrap().len(), 3);
+    assert!(last.get("next").is_none());
+
+    let listed = requester.owner.list(now()).await.unwrap();
+    let names: std::collections::BTreeSet<_> = listed.iter().map(|one| &one.resource).collect();
+    assert_eq!((listed.len(), names.len()), (103, 103));
+}
+
+/// Whoever asks learns of their own secrets alone, not even how many others have.
+#[tokio::test]
+async fn nobody_lists_what_others_have() {
+    let world = World::start().await;
+    let World { requester, stranger, .. } = &world;
+    requester.push(&requester.secret("mine"), b"value").await;
+    let path = format!("v1/{}", owned_by(requester.address()));
+    let ask = async |path: &str, header: Option<&str>| {
+        send(&world, Method::GET, path, header, None, Vec::new()).await
+    };
+    let good = listing(&world, requester);
+
+    ask(&path, None).await.is_problem(401, "signature_missing");
+    ask(&path, Some(&listing(&world, stranger))).await.is_problem(403, "not_owner");
+    let one = query(&world, requester, &requester.secret("mine"));
+    ask(&path, Some(&one)).await.is_problem(401, "wrong_signer");
+    let asked = |sms, deadline| {
+        let resource = owned_by(requester.address());
+        let query = SecretQuery { resource, owner: requester.address(), sms, deadline };
+        let forged = SignedQuery::sign(&query, &world.sms.domain(), &stranger.signer());
+        let signed = SignedQuery::sign(&query, &world.sms.domain(), &requester.signer());
+        (signed.to_header(), forged.to_header())
+    };
+    let (_, forged) = asked(world.sms.identity, now() + 300);
+    ask(&path, Some(&forged)).await.is_problem(401, "wrong_signer");
+    let (elsewhere, _) = asked(stranger.address(), now() + 300);
+    ask(&path, Some(&elsewhere)).await.is_problem(401, "wrong_signer");
+    let (late, _) = asked(world.sms.identity, 1);
+    ask(&path, Some(&late)).await.is_problem(401, "signature_expired");
+    for wrong in ["?after=x", "?after=assets/0x12/secret", "?after=a&after=b", "?limit=9"] {
+        ask(&format!("{path}{wrong}"), Some(&good)).await.is_problem(400, "malformed_id");
+    }
+    ask("v1/owners/0x12/secrets", Some(&good)).await.is_problem(400, "malformed_id");
+    ask(&path, Some(&good)).await.is_ok();
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use sesame_tests::{Launch, Node, Program, Scene, Sms, Truth, World, codes_of};
 use sesame_view::{SCHEMA_VERSION, View};
 
 /// The tables of an index.
-pub(crate) const TABLES: [&str; 7] =
-    ["assets", "authorizations", "tasks", "journals", "headers", "undo", "meta"];
+pub(crate) const TABLES: [&str; 8] =
+    ["assets", "authorizations", "tasks", "journals", "holdings", "headers", "undo", "meta"];
 
 /// The database under an index, for whoever wants to spoil it.
 pub(crate) fn raw(index: &Path) -> DB {

@@ -23,7 +23,7 @@ pub use chance::seeded;
 pub use drip::drip;
 pub use enclave::{Attester, Build, Enclave};
 pub use liar::{Liar, Tale};
-pub use node::Node;
+pub use node::{Mood, Node};
 pub use people::Person;
 pub use program::{Launch, Program, program};
 pub use scene::{Scene, key_of};

@@ -24,6 +24,26 @@ alloy::sol! {
     interface IToken {
         function mint(address to, uint256 amount) external;
     }
+
+    /// How the wallet of the contracts' tests answers.
+    #[derive(Debug)]
+    enum Mood {
+        /// As its guardian's key signed.
+        Honest,
+        /// Not at all.
+        Reverting,
+        /// Another word than yes or no.
+        WrongMagic,
+        /// Never, for as much gas as there is.
+        Burning,
+        /// Nothing.
+        Silent
+    }
+
+    /// What that wallet has beside ERC-1271.
+    interface IMoodyWallet {
+        function set(address guardian, Mood mood) external;
+    }
 }
 
 /// A chain of its own. Gone when dropped.
@@ -213,12 +233,37 @@ impl Node {
             let mint = TransactionRequest::default().with_to(token).with_input(mint);
             self.send(deployer, nonce, mint).await;
         }
-        eventually("the token is out", async || {
+        self.mined(deployer, nonce).await;
+        token
+    }
+
+    /// Deploys the wallet of the contracts' own tests, which takes the signatures of its guardian's key as its own.
+    ///
+    /// # Panics
+    /// When it is not compiled, or the node does not answer.
+    pub async fn wallet(&self, guardian: Address) -> Address {
+        let (deployer, nonce) = self.deployer().await;
+        let code = creation_code("Actors", "MoodyWallet", Some(guardian));
+        self.send(deployer, nonce, TransactionRequest::default().with_deploy_code(code)).await;
+        self.mined(deployer, nonce).await;
+        deployer.create(nonce)
+    }
+
+    /// Gives that wallet another guardian and mood.
+    pub async fn set_wallet(&self, wallet: Address, guardian: Address, mood: Mood) {
+        let (deployer, nonce) = self.deployer().await;
+        let set = IMoodyWallet::setCall { guardian, mood }.abi_encode();
+        let set = TransactionRequest::default().with_to(wallet).with_input(set);
+        self.send(deployer, nonce, set).await;
+        self.mined(deployer, nonce).await;
+    }
+
+    async fn mined(&self, deployer: Address, nonce: u64) {
+        eventually("the transaction is mined", async || {
             let sent = self.provider.get_transaction_count(deployer).await;
             (sent.expect("the node answers") > nonce).then_some(())
         })
         .await;
-        token
     }
 
     /// Who deploys, and the nonce of the next transaction.

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::commands::{
     account::AccountCommand, app::AppCommand, completions::CompletionsArgs, data::DataCommand,
     enclave::EnclaveCommand, explain::ExplainArgs, index::IndexCommand, secret::SecretCommand,
-    serve::ServeArgs, task::TaskCommand, worker::WorkerArgs,
+    serve::ServeArgs, task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
 };
 
 const AFTER_HELP: &str = "\
@@ -122,6 +122,9 @@ pub(crate) enum Command {
     /// Check the index of a stopped service.
     #[command(subcommand)]
     Index(IndexCommand),
+    /// Check the vault of a stopped service, or give it a new key.
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -140,6 +143,7 @@ impl Command {
             | Self::Explain(_)
             | Self::Status
             | Self::Index(_)
+            | Self::Vault(_)
             | Self::Completions(_) => LogLevel::Warn,
         }
     }

@@ -95,6 +95,15 @@ impl Context {
         let key = Zeroizing::new(self.account()?.to_bytes().0);
         Ok(Owner::new(sms_url, domain, sms, Signer::from_bytes(&key)?)?)
     }
+
+    /// The account as an owner of secrets, or as one whose signature the contract `owner` takes as its own.
+    pub(crate) fn owner_or(&self, contract: Option<Address>) -> anyhow::Result<Owner> {
+        let owner = self.owner()?;
+        Ok(match contract {
+            Some(contract) => owner.acting_for(contract),
+            None => owner,
+        })
+    }
 }
 
 fn no_node() -> anyhow::Error {

@@ -19,6 +19,9 @@ pub enum ParseIdError {
         "expected bundle/all, app-secret/1, requester-secret/<index from 1> or protected-data/<n from 1>"
     )]
     NotAResource,
+    /// Not `assets/<asset>/secret` or `requesters/<address>/secrets/<name>`.
+    #[error("expected assets/<asset>/secret or requesters/<address>/secrets/<name>")]
+    NotASecret,
     /// Not a kind of asset that the registry knows.
     #[error("kind {0} is neither 1 (app) nor 2 (protected data)")]
     NotAKind(u8),
@@ -129,6 +132,24 @@ impl fmt::Display for SecretId {
     }
 }
 
+impl FromStr for SecretId {
+    type Err = ParseIdError;
+
+    /// Reads the path that [`fmt::Display`] writes.
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let id = match parts.as_slice() {
+            ["assets", asset, "secret"] => Self::Asset(asset.parse()?),
+            ["requesters", address, "secrets", name] => {
+                let address = address.parse().map_err(|_| ParseIdError::NotASecret)?;
+                Self::Requester(address, name.parse()?)
+            }
+            _ => return Err(ParseIdError::NotASecret),
+        };
+        if id.to_string() == text { Ok(id) } else { Err(ParseIdError::NotASecret) }
+    }
+}
+
 /// A block by number and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct BlockRef {
@@ -175,6 +196,22 @@ mod tests {
         assert_eq!(text.parse::<TaskId>().unwrap().to_string(), text);
         for bad in ["", "0x", "ab", &"ab".repeat(32), "0xzz", &format!("0x{}", "ab".repeat(33))] {
             assert_eq!(bad.parse::<TaskId>(), Err(ParseIdError::NotBytes32), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_have_one_path() {
+        let name = "a-b_9".parse().unwrap();
+        let ids = [
+            SecretId::Asset(AssetId(B256::repeat_byte(0xab))),
+            SecretId::Requester(Address::repeat_byte(0xcd), name),
+        ];
+        for id in ids {
+            let path = id.to_string();
+            assert_eq!(path.parse::<SecretId>().unwrap(), id);
+            for bad in [path.to_uppercase(), format!("{path}/"), path.replace("0x", "")] {
+                assert!(bad.parse::<SecretId>().is_err(), "{bad}");
+            }
         }
     }
 

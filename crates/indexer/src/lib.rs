@@ -2,6 +2,7 @@
 
 mod confirmation;
 mod decode;
+mod erc1271;
 mod error;
 mod fetch;
 mod heads;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use confirmation::{Confirmation, ParseConfirmationError};
 pub use decode::{DecodeError, Decoder};
+pub use erc1271::Verdict;
 pub use error::MirrorError;
 pub use fetch::Backfill;
 pub use metrics::Metrics;

@@ -11,12 +11,14 @@ use std::{
 
 use alloy::{
     eips::BlockNumberOrTag,
-    primitives::{Address, B256},
+    primitives::{Address, B256, Bytes},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
+use sesame_domain::BlockRef;
 use tokio::time::timeout;
 
 use crate::{
+    erc1271::Verdict,
     source::{Node, SourceError},
     verify::VerifiedHeader,
 };
@@ -96,18 +98,41 @@ impl Nodes {
     /// When too few endpoints answer, or too few agree.
     pub(crate) async fn code_hash(&self, address: Address) -> Result<Option<B256>, SourceError> {
         let answers = self.ask(|node| node.code_hash(address)).await;
+        self.same(BlockNumberOrTag::Latest, answers)
+    }
+
+    /// What the contract at `owner` says about a signature over `hash`, after the block `at`, as a quorum says (ERC-1271).
+    ///
+    /// # Errors
+    /// When too few endpoints answer, or too few agree.
+    pub async fn signature_verdict(
+        &self,
+        at: BlockRef,
+        owner: Address,
+        hash: B256,
+        signature: &Bytes,
+    ) -> Result<Verdict, SourceError> {
+        let question = |node| Node::signature_verdict(node, at.hash, owner, hash, signature);
+        self.same(at.number.into(), self.ask(question).await)
+    }
+
+    /// The answer that a quorum gives.
+    fn same<T: PartialEq>(
+        &self,
+        about: BlockNumberOrTag,
+        answers: Vec<Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
         let (mut said, mut failure) = (Vec::new(), None);
         for answer in answers {
             match answer {
-                Ok(code) => said.push(code),
+                Ok(answer) => said.push(answer),
                 Err(error) => failure = Some(error),
             }
         }
-        let agreed =
-            |code: &&Option<B256>| said.iter().filter(|other| other == code).count() >= self.quorum;
-        match said.iter().find(agreed) {
-            Some(code) => Ok(*code),
-            None => Err(failure.unwrap_or_else(|| self.none(BlockNumberOrTag::Latest))),
+        let agreed = |one: &T| said.iter().filter(|other| *other == one).count() >= self.quorum;
+        match said.iter().position(agreed) {
+            Some(place) => Ok(said.swap_remove(place)),
+            None => Err(failure.unwrap_or_else(|| self.none(about))),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
-    primitives::{Address, B256, keccak256},
+    primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::BatchRequest,
@@ -17,7 +17,10 @@ use rand::Rng;
 use sesame_domain::{Journal, Registry};
 use tokio::time::{sleep, timeout};
 
-use crate::verify::{Lie, VerifiedHeader};
+use crate::{
+    erc1271::{self, Verdict},
+    verify::{Lie, VerifiedHeader},
+};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Headers asked for in one batch.
@@ -127,6 +130,32 @@ impl Node {
     pub async fn code_hash(&self, address: Address) -> Result<Option<B256>, SourceError> {
         let code = answer(|| self.provider.get_code_at(address)).await?;
         Ok((!code.is_empty()).then(|| keccak256(code)))
+    }
+
+    /// What the contract at `owner` says about a signature over `hash`, by the state after the block `at` (ERC-1271).
+    ///
+    /// # Errors
+    /// When the node does not answer, or has no such state.
+    pub(crate) async fn signature_verdict(
+        &self,
+        at: B256,
+        owner: Address,
+        hash: B256,
+        signature: &Bytes,
+    ) -> Result<Verdict, SourceError> {
+        let code = answer(|| self.provider.get_code_at(owner).hash(at)).await?;
+        if code.is_empty() {
+            return Ok(Verdict::NoContract);
+        }
+        let question = erc1271::question(owner, hash, signature);
+        match answer(|| self.provider.call(question.clone()).hash(at)).await {
+            Ok(said) => Ok(erc1271::verdict(&said)),
+            // The node has the state, as its answer about the code shows: it is the contract that failed.
+            Err(SourceError::Transport(error)) if error.is_error_resp() && !is_busy(&error) => {
+                Ok(Verdict::Refused)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The header at a height or tag.

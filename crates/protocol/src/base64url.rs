@@ -18,8 +18,8 @@ pub enum HeaderError {
     NotTheDocument(#[source] serde_json::Error),
 }
 
-/// The longest header value that is read, in bytes.
-pub const MAX_HEADER_BYTES: usize = 4096;
+/// The longest header value that is read, in bytes: the longest signature of an owner's contract takes 10,924 of them.
+pub const MAX_HEADER_BYTES: usize = 12_288;
 
 /// Encodes bytes.
 pub(crate) fn encode(bytes: &[u8]) -> String {

@@ -2,16 +2,67 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, FixedBytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, FixedBytes, keccak256};
 use secp256k1::{
     Message, PublicKey, SECP256K1, SecretKey,
     ecdsa::{RecoverableSignature, RecoveryId, Signature},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::random;
 
 /// `r ‖ s ‖ v`, 32 + 32 + 1 bytes, with v 27 or 28.
 pub type Signature65 = FixedBytes<65>;
+
+/// The longest signature of an owner, in bytes.
+pub const MAX_SIGNATURE_BYTES: usize = 4096;
+
+/// What an owner signs with: 65 bytes by a key, or whatever a contract takes as its signature (ERC-1271).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
+pub struct OwnerSignature(Bytes);
+
+impl OwnerSignature {
+    /// The bytes, as they are handed to a contract.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Whose key signed `hash`, if this is a key's signature. Over something else, it recovers another address.
+    ///
+    /// # Errors
+    ///
+    /// If it has not 65 bytes, is malformed or malleable.
+    pub fn signer(&self, hash: B256) -> Result<Address, SignatureError> {
+        let signature = self.0.as_ref().try_into();
+        recover(hash, signature.map_err(|_| SignatureError::WrongLength(self.0.len()))?)
+    }
+}
+
+impl From<Signature65> for OwnerSignature {
+    fn from(signature: Signature65) -> Self {
+        Self(signature.into())
+    }
+}
+
+impl From<OwnerSignature> for Bytes {
+    fn from(signature: OwnerSignature) -> Self {
+        signature.0
+    }
+}
+
+impl TryFrom<Bytes> for OwnerSignature {
+    type Error = SignatureError;
+
+    fn try_from(bytes: Bytes) -> Result<Self, SignatureError> {
+        if bytes.len() > MAX_SIGNATURE_BYTES {
+            return Err(SignatureError::TooLong(bytes.len()));
+        }
+        Ok(Self(bytes))
+    }
+}
 
 /// A key or a signature is not what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +77,12 @@ pub enum SignatureError {
     /// `s` is in the upper half: the malleable twin of a valid signature (EIP-2).
     #[error("the signature's s is in the upper half of the group's order")]
     HighS,
+    /// Not the 65 bytes of a key's signature.
+    #[error("the signature has {0} bytes, a key's has 65")]
+    WrongLength(usize),
+    /// Longer than [`MAX_SIGNATURE_BYTES`].
+    #[error("the signature has {0} bytes, more than {MAX_SIGNATURE_BYTES}")]
+    TooLong(usize),
     /// `r` or `s` is out of range, or no public key fits.
     #[error("the signature is malformed")]
     Malformed,
@@ -182,6 +239,21 @@ mod tests {
         twin[32..64].copy_from_slice(&(ORDER - s).to_be_bytes::<32>());
         twin[64] = 27 + 28 - twin[64];
         assert_eq!(recover(hash, &twin), Err(SignatureError::HighS));
+    }
+
+    #[test]
+    fn an_owners_signature_is_a_keys_or_a_contracts() {
+        let (signer, hash) = (one(), keccak256("a message"));
+        let signature = OwnerSignature::from(signer.sign_hash(hash));
+        let json = serde_json::to_string(&signature).unwrap();
+        assert_eq!(serde_json::from_str::<OwnerSignature>(&json).unwrap(), signature);
+        assert_eq!(signature.signer(hash), Ok(signer.address()));
+        for length in [0, 64, 66, MAX_SIGNATURE_BYTES] {
+            let other = OwnerSignature::try_from(Bytes::from(vec![1; length])).unwrap();
+            assert_eq!(other.signer(hash), Err(SignatureError::WrongLength(length)));
+        }
+        let long = Bytes::from(vec![1; MAX_SIGNATURE_BYTES + 1]);
+        assert_eq!(OwnerSignature::try_from(long), Err(SignatureError::TooLong(4097)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod receipt;
 mod reserve;
 mod run;
 mod service;
+pub mod vault;
 
 pub use collateral::CollateralSource;
 pub use config::{Config, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME};

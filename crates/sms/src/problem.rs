@@ -12,7 +12,7 @@ use axum::{
 };
 use sesame_attestation::{AttestationError, TokenError, VoucherError};
 use sesame_domain::ParseIdError;
-use sesame_indexer::Unready;
+use sesame_indexer::{SourceError, Unready};
 use sesame_protocol::{
     denial::DenialBody,
     document::DocumentError,
@@ -76,6 +76,10 @@ codes! {
     SignatureExpired = "signature_expired", UNAUTHORIZED, "the signature is not in force";
     /// Signed by somebody else than the owner it names, or for another chain, SMS, resource or version.
     WrongSigner = "wrong_signer", UNAUTHORIZED, "signed by somebody else";
+    /// The owner is a contract that does not take the signature as its own.
+    SignatureRefused = "signature_refused", UNAUTHORIZED, "the owner's contract refuses the signature";
+    /// The owner may be a contract, and the nodes did not say what it says.
+    SignatureUnchecked = "signature_unchecked", SERVICE_UNAVAILABLE, "the owner's contract could not be asked";
     /// The signer does not own the asset.
     NotOwner = "not_owner", FORBIDDEN, "not the owner";
     /// The index knows no such asset.
@@ -250,6 +254,13 @@ impl From<Unready> for ApiError {
     }
 }
 
+impl From<SourceError> for ApiError {
+    fn from(error: SourceError) -> Self {
+        tracing::warn!(reason = chain(&error), "an owner's contract could not be asked");
+        Self::new(Code::SignatureUnchecked, sentence(&error))
+    }
+}
+
 impl From<ParseIdError> for ApiError {
     fn from(error: ParseIdError) -> Self {
         Self::new(Code::MalformedId, sentence(&error))
@@ -278,6 +289,7 @@ impl From<VaultError> for ApiError {
             VaultError::Key(_)
             | VaultError::WrongKey
             | VaultError::OtherOrigin
+            | VaultError::NoVault { .. }
             | VaultError::Store(_)
             | VaultError::Damaged => Self::internal(&error),
             other => Self::internal(other),

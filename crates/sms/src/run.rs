@@ -45,7 +45,7 @@ use crate::{
     public,
     receipt::{ReceiptError, ReceiptLog},
     reserve::Reserve,
-    service::{Service, Shared, TURNS},
+    service::{ASKING, Service, Shared, TURNS},
 };
 
 /// The service cannot start, or had to stop.
@@ -166,6 +166,8 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let receipts = ReceiptLog::open(&folder.join("receipts.log"), keys.identity.address())?;
     let (publisher, pulse) = watch::channel(Pulse::default());
     let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
+    // With connections of its own: a mirror that fails over is no concern of owners.
+    let asked = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
     let metrics = Metrics::new();
     let mirror = Mirror {
@@ -197,6 +199,8 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         verifier: Verifier::new(config.policy),
         shelf: Shelf::new(config.collateral)?,
         view,
+        nodes: asked,
+        asking: Semaphore::new(ASKING),
         vault,
         receipts,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
@@ -248,6 +252,7 @@ const ROUTES: [&str; 21] = [
     "PUT /v1/requesters/{address}/secrets/{name}",
     "HEAD /v1/requesters/{address}/secrets/{name}",
     "DELETE /v1/requesters/{address}/secrets/{name}",
+    "GET /v1/owners/{address}/secrets",
     "POST /kbs/v0/auth",
     "POST /kbs/v0/attest",
     "GET /kbs/v0/resource/{task}/{type}/{tag}",
@@ -294,6 +299,7 @@ fn owner_surface() -> Router<Shared> {
     Router::new()
         .route("/v1/assets/{asset}/secret", asset)
         .route("/v1/requesters/{address}/secrets/{name}", requester)
+        .route("/v1/owners/{address}/secrets", get(owner::list::owned))
 }
 
 fn enclave_surface() -> Router<Shared> {

@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use axum::http::{HeaderMap, HeaderValue};
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
-use sesame_indexer::{Freshness, Pulse};
+use sesame_indexer::{Freshness, Nodes, Pulse};
 use sesame_protocol::{
     keys::KeysDocument, results::TaskDomain, sealing::SealingKey, signature::Signer, status::Trust,
     typed::Domain,
@@ -41,6 +41,10 @@ pub(crate) struct Service {
     pub(crate) verifier: Verifier,
     pub(crate) shelf: Shelf,
     pub(crate) view: Arc<View>,
+    /// Asked about owners that are contracts.
+    pub(crate) nodes: Nodes,
+    /// Bounds how many of these questions are open.
+    pub(crate) asking: Semaphore,
     pub(crate) vault: Vault,
     pub(crate) receipts: ReceiptLog,
     pub(crate) trust: Trust,
@@ -57,6 +61,9 @@ pub(crate) struct Service {
 /// Turns that there are: a bundle takes [`BUNDLE_TURNS`] of them, a single secret one.
 pub(crate) const TURNS: usize = 32;
 pub(crate) const BUNDLE_TURNS: u32 = 8;
+
+/// Questions to owners' contracts that may be open at a time.
+pub(crate) const ASKING: usize = 32;
 
 pub(crate) type Shared = Arc<Service>;
 

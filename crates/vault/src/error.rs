@@ -40,6 +40,12 @@ pub enum VaultError {
     /// The vault belongs to another chain or registry.
     #[error("this vault belongs to another chain or asset registry")]
     OtherOrigin,
+    /// There is none where one is looked for.
+    #[error("there is no vault in {path}")]
+    NoVault {
+        /// Where.
+        path: String,
+    },
     /// RocksDB failed.
     #[error("the vault's store failed")]
     Store(#[from] rocksdb::Error),

@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod decision;
 mod error;
 mod keys;
 mod record;
+mod rotate;
 mod safe;
 mod secret;
 mod store;
 #[cfg(test)]
 mod testing;
 
+pub use check::Tally;
 pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
 };

@@ -9,7 +9,7 @@ use alloy_rlp::{RlpDecodable, RlpEncodable};
 use sesame_domain::SecretId;
 use zeroize::Zeroizing;
 
-use crate::{error::VaultError, keys::file::KeyFile, secret::Plaintext};
+use crate::{error::VaultError, keys::ring::Ring, secret::Plaintext};
 
 const TAG: &[u8] = b"sesame vault record v1";
 
@@ -41,6 +41,13 @@ pub(crate) struct Home {
     pub(crate) registry: Address,
 }
 
+impl Home {
+    /// As the store remembers it.
+    pub(crate) fn origin(self) -> Vec<u8> {
+        [self.chain_id.to_be_bytes().as_slice(), self.registry.as_slice()].concat()
+    }
+}
+
 /// The part of a record that is read without the value.
 #[derive(Debug, Clone, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 pub(crate) struct Header {
@@ -66,12 +73,12 @@ pub(crate) fn seal(
     secret: &SecretId,
     metadata: Metadata,
     value: &Plaintext,
-    key: &KeyFile,
+    keys: &Ring,
 ) -> Result<(Header, Vec<u8>), VaultError> {
     let aad = associated_data(home, secret, &metadata);
     let data_key = Zeroizing::new(rand::random::<[u8; 32]>());
     let sealed = encrypt(&data_key, value.expose(), &aad)?;
-    let wrapped_key = encrypt(key.bytes(), data_key.as_slice(), &aad)?;
+    let wrapped_key = encrypt(keys.newest().bytes(), data_key.as_slice(), &aad)?;
     Ok((Header { metadata, wrapped_key }, sealed))
 }
 
@@ -81,10 +88,12 @@ pub(crate) fn open(
     secret: &SecretId,
     header: &Header,
     sealed: &[u8],
-    key: &KeyFile,
+    keys: &Ring,
 ) -> Result<Plaintext, VaultError> {
     let aad = associated_data(home, secret, &header.metadata);
-    let data_key = decrypt(key.bytes(), &header.wrapped_key, &aad)?;
+    let unwrapped =
+        keys.keys().find_map(|key| decrypt(key.bytes(), &header.wrapped_key, &aad).ok());
+    let data_key = unwrapped.ok_or(VaultError::Damaged)?;
     let data_key: Zeroizing<[u8; 32]> =
         Zeroizing::new(data_key.as_slice().try_into().map_err(|_| VaultError::Damaged)?);
     let value = decrypt(&data_key, sealed, &aad)?;
@@ -92,6 +101,25 @@ pub(crate) fn open(
         return Err(VaultError::Damaged);
     }
     Ok(value.into())
+}
+
+/// The header with its data key under the newest key; none if it is already. The value is not touched.
+pub(crate) fn rewrap(
+    home: Home,
+    secret: &SecretId,
+    header: &Header,
+    keys: &Ring,
+) -> Result<Option<Header>, VaultError> {
+    let aad = associated_data(home, secret, &header.metadata);
+    for (place, key) in keys.keys().enumerate() {
+        let Ok(data_key) = decrypt(key.bytes(), &header.wrapped_key, &aad) else { continue };
+        if place == 0 {
+            return Ok(None);
+        }
+        let wrapped_key = encrypt(keys.newest().bytes(), &data_key, &aad)?;
+        return Ok(Some(Header { wrapped_key, ..header.clone() }));
+    }
+    Err(VaultError::Damaged)
 }
 
 /// nonce (12) ‖ ciphertext ‖ tag (16).
@@ -120,12 +148,13 @@ mod tests {
     use sesame_domain::AssetId;
 
     use super::*;
+    use crate::keys::file::KeyFile;
 
     const HOME: Home = Home { chain_id: 1, registry: Address::ZERO };
 
-    fn key(name: &str) -> KeyFile {
+    fn key(name: &str) -> Ring {
         let folder = tempfile::tempdir().unwrap();
-        KeyFile::load_or_create(&folder.path().join(name)).unwrap()
+        KeyFile::load_or_create(&folder.path().join(name)).unwrap().into()
     }
 
     fn metadata() -> Metadata {
@@ -145,7 +174,7 @@ mod tests {
         SecretId::Asset(AssetId(B256::repeat_byte(byte)))
     }
 
-    fn sealed(key: &KeyFile) -> (Header, Vec<u8>) {
+    fn sealed(key: &Ring) -> (Header, Vec<u8>) {
         let value = Zeroizing::new(b"secret".to_vec()).into();
         seal(HOME, &secret(7), metadata(), &value, key).unwrap()
     }

@@ -6,20 +6,19 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
-use sesame_domain::{Resource, SecretId};
+use sesame_domain::{Resource, SecretId, SecretName};
 use sesame_protocol::bundle::Omitted;
 
 use crate::{
     decision::{Release, ReleasedItem, Secrets, Wanted},
     error::VaultError,
-    keys::file::KeyFile,
+    keys::{file::KeyFile, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
     store::rocks::Store,
 };
 
 const ORIGIN: &str = "origin";
-const KEY_CHECK: &str = "key_check";
 
 /// A secret to keep.
 #[derive(Debug)]
@@ -55,9 +54,9 @@ pub struct Opened {
 /// Sealed records, and the key that opens them.
 #[derive(Debug)]
 pub struct Vault {
-    store: Store,
-    key: KeyFile,
-    home: Home,
+    pub(crate) store: Store,
+    pub(crate) keys: Ring,
+    pub(crate) home: Home,
     /// Reading the newest version and writing the next one is one step.
     writing: Mutex<()>,
 }
@@ -76,20 +75,33 @@ impl Vault {
     ) -> Result<Self, VaultError> {
         let store = Store::open(path)?;
         let home = Home { chain_id, registry };
-        let origin = [chain_id.to_be_bytes().as_slice(), registry.as_slice()].concat();
-        let key = match store.meta(ORIGIN)? {
+        let origin = home.origin();
+        match store.meta(ORIGIN)? {
             Some(stored) if stored != origin => return Err(VaultError::OtherOrigin),
-            Some(_) => KeyFile::load(key_file)?,
-            None => KeyFile::load_or_create(key_file)?,
-        };
-        match store.meta(KEY_CHECK)? {
-            Some(check) => {
-                record::decrypt(key.bytes(), &check, &origin).map_err(|_| VaultError::WrongKey)?;
-            }
-            None => store.set_meta(KEY_CHECK, &record::encrypt(key.bytes(), &[], &origin)?)?,
+            // A vault that exists never gets a new key.
+            Some(_) if !key_file.exists() => drop(KeyFile::load(key_file)?),
+            Some(_) | None => {}
         }
+        let keys = Ring::open(&store, key_file, &origin)?;
         store.set_meta(ORIGIN, &origin)?;
-        Ok(Self { store, key, home, writing: Mutex::new(()) })
+        Ok(Self { store, keys, home, writing: Mutex::new(()) })
+    }
+
+    /// The same of a vault that is there; none is made.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or when there is no such vault.
+    pub fn open_existing(
+        path: &Path,
+        key_file: &Path,
+        chain_id: u64,
+        registry: Address,
+    ) -> Result<Self, VaultError> {
+        // RocksDB writes this file last when it makes a database.
+        if !path.join("CURRENT").exists() {
+            return Err(VaultError::NoVault { path: path.display().to_string() });
+        }
+        Self::open(path, key_file, chain_id, registry)
     }
 
     /// Keeps a secret; durable when this returns.
@@ -100,7 +112,7 @@ impl Vault {
         let size = push.value.expose().len() as u64;
         let metadata = Metadata { size, ..push.metadata };
         let (header, sealed) =
-            record::seal(self.home, &push.secret, metadata.clone(), &push.value, &self.key)?;
+            record::seal(self.home, &push.secret, metadata.clone(), &push.value, &self.keys)?;
         drop(push.value);
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let superseded = self.follows(&push.secret, metadata.version, |older| {
@@ -148,6 +160,24 @@ impl Vault {
     pub fn newest(&self, secret: &SecretId) -> Result<Option<Metadata>, VaultError> {
         let newest = self.store.entries(secret).next().transpose()?;
         Ok(newest.and_then(|entry| entry.header).map(|header| header.metadata))
+    }
+
+    /// The secrets that a requester named, past the one named `after`, at most `limit` of them. Removed ones are left out.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn named_by(
+        &self,
+        requester: Address,
+        after: Option<&SecretName>,
+        limit: usize,
+    ) -> Result<Vec<(SecretName, Metadata)>, VaultError> {
+        let newest = self.store.newest_of(requester, after);
+        let kept = newest.filter_map(|entry| match entry {
+            Ok((name, entry)) => entry.header.map(|header| Ok((name, header.metadata))),
+            Err(error) => Some(Err(error)),
+        });
+        kept.take(limit).collect()
     }
 
     /// The newest version's number, tombstones included; 0 if there never was one.
@@ -218,7 +248,7 @@ impl Vault {
         let header = header.ok_or(VaultError::Missing)?;
         let sealed = self.store.value(&item.secret, item.version)?;
         let sealed = sealed.ok_or(VaultError::Damaged)?;
-        let value = record::open(self.home, &item.secret, &header, &sealed, &self.key)?;
+        let value = record::open(self.home, &item.secret, &header, &sealed, &self.keys)?;
         Ok(Opened { resource: item.resource, version: item.version, value })
     }
 }

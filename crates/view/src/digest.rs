@@ -6,7 +6,7 @@ use rocksdb::ReadOptions;
 use crate::{
     error::ReadError,
     read::Snapshot,
-    schema::{self, Assets, Authorizations, Journals, Table, Tasks},
+    schema::{self, Assets, Authorizations, Holdings, Journals, Table, Tasks},
 };
 
 impl Snapshot<'_> {
@@ -28,6 +28,7 @@ impl Snapshot<'_> {
         self.digest_table::<Authorizations>(number, &mut hasher)?;
         self.digest_table::<Tasks>(number, &mut hasher)?;
         self.digest_table::<Journals>(number, &mut hasher)?;
+        self.digest_table::<Holdings>(number, &mut hasher)?;
         Ok(Some(hasher.finalize()))
     }
 

@@ -9,7 +9,7 @@ use rocksdb::{ReadOptions, WriteBatch};
 
 use crate::{
     error::{ReadError, WriteError},
-    schema::{self, Assets, Authorizations, HEADERS, Journals, Table, Tasks},
+    schema::{self, Assets, Authorizations, HEADERS, Holdings, Journals, Table, Tasks},
     write::View,
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct Place {
     oldest: u64,
 }
 
-const TABLES: usize = 4;
+const TABLES: usize = 5;
 
 impl View {
     /// Forgets a little of what `history` does not keep; nothing that going back to the proven block needs.
@@ -85,7 +85,8 @@ impl View {
             0 => self.prune_rows::<Assets>(oldest, &mut place, &mut batch)?,
             1 => self.prune_rows::<Authorizations>(oldest, &mut place, &mut batch)?,
             2 => self.prune_rows::<Tasks>(oldest, &mut place, &mut batch)?,
-            _ => self.prune_rows::<Journals>(oldest, &mut place, &mut batch)?,
+            3 => self.prune_rows::<Journals>(oldest, &mut place, &mut batch)?,
+            _ => self.prune_rows::<Holdings>(oldest, &mut place, &mut batch)?,
         };
         if !more {
             *place = Place { table: (place.table + 1) % TABLES, oldest, ..Place::default() };

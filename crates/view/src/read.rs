@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::Address;
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 use sesame_domain::{
     Asset, AssetId, Authorization, Block, EnclaveId, Facts, Journal, Registry, Resource, Standing,
@@ -10,7 +11,9 @@ use sesame_domain::{
 
 use crate::{
     error::ReadError,
-    schema::{self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, Table, Tasks},
+    schema::{
+        self, Assets, Authorizations, HEADERS, Holdings, Journals, META, META_CURSOR, Table, Tasks,
+    },
     write::{Cursor, View},
 };
 
@@ -99,6 +102,45 @@ impl<'a> Snapshot<'a> {
         let (head, confirmed) =
             self.reader::<Assets>().both(id, self.cursor, |version| version.row)?;
         Ok(BothViews { head: head.flatten(), confirmed: confirmed.flatten() })
+    }
+
+    /// The assets that `owner` has at the head, in the order of their ids, past `after`; at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn holdings(
+        &self,
+        owner: Address,
+        after: Option<AssetId>,
+        limit: usize,
+    ) -> Result<Vec<AssetId>, ReadError> {
+        let damaged = || ReadError::Damaged { table: Holdings::NAME };
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut rows = self.rows::<Holdings>(options);
+        match after {
+            None => rows.seek(owner),
+            // Past every version of that asset.
+            Some(asset) => rows.seek([&Holdings::entity((owner, asset))[..], &[0xff; 9]].concat()),
+        }
+        let (mut held, mut done) = (Vec::new(), None);
+        while let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(&owner[..])) {
+            let (entity, _) = key.split_at_checked(Holdings::ENTITY_LENGTH).ok_or_else(damaged)?;
+            let asset = AssetId(entity.last_chunk::<32>().ok_or_else(damaged)?.into());
+            let block = schema::block_of(key).ok_or_else(damaged)?;
+            if block <= self.cursor.head.number && done != Some(asset) {
+                done = Some(asset);
+                if schema::decode_version::<Holdings>(value)?.is_some() {
+                    held.push(asset);
+                }
+            }
+            if held.len() == limit {
+                break;
+            }
+            rows.next();
+        }
+        rows.status()?;
+        Ok(held)
     }
 
     /// The authorization of a pair as both views know it; it holds only in the epoch that it names.

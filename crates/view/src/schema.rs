@@ -6,6 +6,7 @@
 //! | `authorizations` | asset (32) ‖ enclave (32) ‖ !block (8) | [`Authorization`], or a tombstone |
 //! | `tasks` | task (32) ‖ !block (8) | [`Task`] |
 //! | `journals` | registry (1) ‖ !block (8) | [`Journal`] |
+//! | `holdings` | owner (20) ‖ asset (32) ‖ !block (8) | nothing while the owner has the asset, or a tombstone |
 //! | `headers` | block (8) | [`Block`](sesame_domain::Block) |
 //! | `undo` | block (8) | the versioned keys that the block wrote |
 //! | `meta` | name | schema, origin, cursor, proven block, newest block ever confirmed, newest block hidden, the mark of the last write |
@@ -13,13 +14,17 @@
 //! Numbers are big-endian. `!block` is the bitwise complement, so that the newest version comes first and "the entity
 //! after block B" is the first key at or past `entity ‖ !B`. A versioned value opens with a tag: 0 tombstone, 1 a row.
 
+use alloy_primitives::Address;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, Options, SliceTransform};
 use sesame_domain::{Asset, AssetId, Authorization, EnclaveId, Journal, Registry, Task, TaskId};
 
-use crate::{codec::Row, error::ReadError};
+use crate::{
+    codec::{Held, Row},
+    error::ReadError,
+};
 
 /// Rises when a key or value changes its shape; an index of another version is rebuilt.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 pub(crate) const HEADERS: &str = "headers";
 pub(crate) const UNDO: &str = "undo";
@@ -54,6 +59,7 @@ pub(crate) struct Assets;
 pub(crate) struct Authorizations;
 pub(crate) struct Tasks;
 pub(crate) struct Journals;
+pub(crate) struct Holdings;
 
 impl Table for Assets {
     const NAME: &'static str = "assets";
@@ -99,13 +105,32 @@ impl Table for Journals {
     }
 }
 
+impl Table for Holdings {
+    const NAME: &'static str = "holdings";
+    const ENTITY_LENGTH: usize = 52;
+    type Key = (Address, AssetId);
+    type Row = Held;
+
+    fn entity((owner, asset): Self::Key) -> Vec<u8> {
+        [owner.as_slice(), asset.0.as_slice()].concat()
+    }
+}
+
 /// The tables whose entities are versioned by block, by their number in an undo list.
-pub(crate) const VERSIONED: [&str; 4] =
-    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME];
+pub(crate) const VERSIONED: [&str; 5] =
+    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, Holdings::NAME];
 
 /// Every table there is.
-pub(crate) const TABLES: [&str; 7] =
-    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, HEADERS, UNDO, META];
+pub(crate) const TABLES: [&str; 8] = [
+    Assets::NAME,
+    Authorizations::NAME,
+    Tasks::NAME,
+    Journals::NAME,
+    Holdings::NAME,
+    HEADERS,
+    UNDO,
+    META,
+];
 
 /// `entity ‖ !block`.
 pub(crate) fn versioned_key(mut entity: Vec<u8>, block: u64) -> Vec<u8> {
@@ -158,6 +183,7 @@ pub(crate) fn column_families(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
         versioned::<Authorizations>(cache),
         versioned::<Tasks>(cache),
         versioned::<Journals>(cache),
+        versioned::<Holdings>(cache),
         ColumnFamilyDescriptor::new(HEADERS, buffered()),
         ColumnFamilyDescriptor::new(UNDO, buffered()),
         ColumnFamilyDescriptor::new(META, buffered()),

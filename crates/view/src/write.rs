@@ -1,7 +1,7 @@
 //! The one writer: a block is one atomic batch of rows, undo list, header, journals and cursor.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,19 +11,19 @@ use std::{
 use alloy_primitives::Address;
 use rocksdb::{ColumnFamily, DB, WriteBatch};
 use sesame_domain::{
-    Asset, AssetId, Authorization, Block, BlockEvents, EnclaveId, EventAt, Journal, Registry, Task,
-    TaskId,
+    Asset, AssetId, Authorization, Block, BlockEvents, ChainEvent, EnclaveId, EventAt, Journal,
+    Registry, Task, TaskId,
 };
 
 use crate::{
-    codec::Row,
+    codec::{Held, Row},
     error::{ProjectError, ReadError, WriteError},
     project::{self, Entity},
     prune::Place,
     read::Snapshot,
     schema::{
-        self, Assets, Authorizations, HEADERS, Journals, META, META_CURSOR, META_HIDDEN, Table,
-        Tasks, UNDO, VERSIONED,
+        self, Assets, Authorizations, HEADERS, Holdings, Journals, META, META_CURSOR, META_HIDDEN,
+        Table, Tasks, UNDO, VERSIONED,
     },
 };
 
@@ -247,6 +247,8 @@ struct Pending<'a> {
     authorizations: HashMap<(AssetId, EnclaveId), Option<Authorization>>,
     tasks: HashMap<TaskId, Option<Task>>,
     journals: HashMap<Registry, Journal>,
+    /// What changed hands in the block at hand: whether the owner has the asset after it.
+    holdings: BTreeMap<(Address, AssetId), Option<Held>>,
 }
 
 impl<'a> Pending<'a> {
@@ -258,6 +260,7 @@ impl<'a> Pending<'a> {
             authorizations: HashMap::new(),
             tasks: HashMap::new(),
             journals: HashMap::new(),
+            holdings: BTreeMap::new(),
         }
     }
 
@@ -272,6 +275,9 @@ impl<'a> Pending<'a> {
         let mut undo = Vec::new();
         for entity in touched {
             self.write_entity(entity, number, &mut undo);
+        }
+        for (holding, held) in std::mem::take(&mut self.holdings) {
+            self.put::<Holdings>(holding, number, held.as_ref(), &mut undo);
         }
         for registry in spoke {
             let journal = self.journals.get(&registry).copied();
@@ -292,6 +298,11 @@ impl<'a> Pending<'a> {
         };
         self.journals.insert(at.registry, journal.fold(&at.image));
         let entity = project::entity(&at.event);
+        if let ChainEvent::AssetTransferred { asset, from, to } = &at.event {
+            self.holdings.insert((*from, *asset), None);
+            self.holdings.insert((*to, *asset), Some(Held));
+            self.holdings.remove(&(Address::ZERO, *asset));
+        }
         self.project(entity, at)?
             .map_err(|source| WriteError::Contradiction { block, source })
             .map(|()| entity)
@@ -375,7 +386,7 @@ impl<'a> Pending<'a> {
 fn push_undo<T: Table>(undo: &mut Vec<u8>, key: &[u8]) {
     let table = VERSIONED.iter().position(|name| *name == T::NAME);
     let table = table.expect("every versioned table is undoable");
-    undo.push(u8::try_from(table).expect("there are four tables"));
+    undo.push(u8::try_from(table).expect("there are few tables"));
     undo.push(u8::try_from(key.len()).expect("keys are at most 72 bytes"));
     undo.extend_from_slice(key);
 }

@@ -74,3 +74,42 @@ contract Wallet is IERC1271 {
         return valid ? IERC1271.isValidSignature.selector : bytes4(0);
     }
 }
+
+/// @title A wallet whose key changes, and that answers as it is told to
+contract MoodyWallet is IERC1271 {
+    enum Mood {
+        Honest,
+        Reverting,
+        WrongMagic,
+        Burning,
+        Silent
+    }
+
+    address public guardian;
+    Mood public mood;
+
+    constructor(address guardian_) {
+        guardian = guardian_;
+    }
+
+    function set(address guardian_, Mood mood_) external {
+        (guardian, mood) = (guardian_, mood_);
+    }
+
+    function isValidSignature(bytes32 hash, bytes calldata signature)
+        external
+        view
+        returns (bytes4)
+    {
+        require(mood != Mood.Reverting);
+        if (mood == Mood.WrongMagic) return 0x20c13b0b;
+        while (mood == Mood.Burning) {}
+        if (mood == Mood.Silent) {
+            assembly {
+                return(0, 0)
+            }
+        }
+        bool valid = ECDSA.recoverCalldata(hash, signature) == guardian;
+        return valid ? IERC1271.isValidSignature.selector : bytes4(0);
+    }
+}

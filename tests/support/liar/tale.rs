@@ -42,6 +42,10 @@ pub enum Tale {
     NullBlocks,
     /// Alters the value that a proof should prove.
     AlterProof,
+    /// Says that every contract takes every signature as its own.
+    YesToCalls,
+    /// Gives no answer to calls of contracts.
+    NullCalls,
     /// Cuts every answer off.
     Truncate,
     /// Answers 503 to this many of ten requests, and closes the WebSockets on which they came.
@@ -94,6 +98,10 @@ pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
         }
         return;
     }
+    if (tale, method) == (Tale::YesToCalls, "eth_call") {
+        let yes = format!("0x1626ba7e{}", "0".repeat(56));
+        *answer = json!({"jsonrpc": "2.0", "id": answer["id"], "result": yes});
+    }
     let Some(result) = answer.get_mut("result") else { return };
     match method {
         "eth_getLogs" => {
@@ -106,6 +114,7 @@ pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
         "eth_getBlockByNumber" if tale == Tale::AlterHeader && result.is_object() => {
             result["timestamp"] = json!("0x1");
         }
+        "eth_call" if tale == Tale::NullCalls => *result = Value::Null,
         "eth_getProof" if tale == Tale::AlterProof => {
             result["storageProof"][0]["value"] = json!("0x1234");
         }

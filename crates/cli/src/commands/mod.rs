@@ -12,6 +12,7 @@ pub(crate) mod secret;
 pub(crate) mod serve;
 mod status;
 pub(crate) mod task;
+pub(crate) mod vault;
 pub(crate) mod worker;
 
 use alloy::primitives::{Address, U256};
@@ -34,6 +35,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Explain(args) => return explain::run(&args, context).await,
         Command::Status => status::run(context).await?,
         Command::Index(command) => return index::run(command, context).await,
+        Command::Vault(command) => return vault::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
     }
     Ok(0)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
@@ -33,16 +33,20 @@ Examples:
   sesame secret push --app 0x<app> --file app.secret
   pass show api-token | sesame secret push --name api-token --stdin
   sesame secret push --data 0x<data> --file data.key
+  sesame secret push --app 0x<app> --owner 0x<wallet> --file app.secret
 
 A secret is 1 to 4194304 bytes, passed on as they are: a trailing newline counts.
 Choose NAME with care: orders that grant the secret publish the name on the chain. The value is never published.")]
     Push(Box<PushArgs>),
     /// Remove a secret; open tasks that need it are denied from then on.
     #[command(after_help = "Example:\n  sesame secret rm --name api-token")]
-    Rm(Target),
+    Rm(Named),
     /// Show what the SMS holds: versions, sizes and dates, never the value.
     #[command(after_help = "Example:\n  sesame secret show --app 0x<app>")]
-    Show(Target),
+    Show(Named),
+    /// List everything that the SMS holds of yours: your own named secrets, and those of assets that you own.
+    #[command(after_help = "Example:\n  sesame secret list --json")]
+    List(ActingFor),
 }
 
 /// Which secret.
@@ -60,11 +64,30 @@ pub(crate) struct Target {
     name: Option<SecretName>,
 }
 
+/// For whom.
+#[derive(Debug, Args)]
+pub(crate) struct ActingFor {
+    /// The contract that owns the secret, and takes your account's signature as its own (ERC-1271); your account by default.
+    #[arg(long, value_name = "ADDRESS")]
+    owner: Option<Address>,
+}
+
+/// A secret and its owner.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    acting: ActingFor,
+}
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("value").required(true))]
 pub(crate) struct PushArgs {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    acting: ActingFor,
     /// Read the value from a file.
     #[arg(long, value_name = "FILE", group = "value")]
     file: Option<PathBuf>,
@@ -85,8 +108,9 @@ pub(crate) struct PushArgs {
 pub(crate) async fn run(command: SecretCommand, context: &Context) -> anyhow::Result<()> {
     match command {
         SecretCommand::Push(args) => push_from(&args, context).await,
-        SecretCommand::Rm(target) => remove(&target, context).await,
-        SecretCommand::Show(target) => show(&target, context).await,
+        SecretCommand::Rm(named) => remove(&named, context).await,
+        SecretCommand::Show(named) => show(&named, context).await,
+        SecretCommand::List(acting) => list(&acting, context).await,
     }
 }
 
@@ -130,7 +154,7 @@ fn may_pass(error: &ClientError) -> bool {
 }
 
 async fn push_from(args: &PushArgs, context: &Context) -> anyhow::Result<()> {
-    let owner = context.owner()?;
+    let owner = context.owner_or(args.acting.owner)?;
     let value = read(args)?;
     let secret = args.target.secret(&owner)?;
     let mut options = PushOptions { transferable: args.transferable, ..PushOptions::default() };
@@ -151,9 +175,9 @@ async fn push_from(args: &PushArgs, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(target: &Target, context: &Context) -> anyhow::Result<()> {
-    let owner = context.owner()?;
-    let secret = target.secret(&owner)?;
+async fn remove(named: &Named, context: &Context) -> anyhow::Result<()> {
+    let owner = context.owner_or(named.acting.owner)?;
+    let secret = named.target.secret(&owner)?;
     let epoch = match &secret {
         SecretId::Asset(asset) => context.reader().await?.epoch_of(*asset).await?,
         SecretId::Requester(..) => 0,
@@ -163,12 +187,32 @@ async fn remove(target: &Target, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(target: &Target, context: &Context) -> anyhow::Result<()> {
-    let owner = context.owner()?;
-    let secret = target.secret(&owner)?;
+async fn show(named: &Named, context: &Context) -> anyhow::Result<()> {
+    let owner = context.owner_or(named.acting.owner)?;
+    let secret = named.target.secret(&owner)?;
     let found = owner.show(context.now(), &secret).await.context("cannot show the secret")?;
     let found = found.with_context(|| format!("the SMS has no secret {secret} of yours"))?;
     context.output.show(&metadata(&found));
+    Ok(())
+}
+
+async fn list(acting: &ActingFor, context: &Context) -> anyhow::Result<()> {
+    let owner = context.owner_or(acting.owner)?;
+    let found = owner.list(context.now()).await.context("cannot list the secrets")?;
+    let row = |found: &SecretMetadata| {
+        vec![
+            json!(found.resource),
+            json!(found.version),
+            json!(found.size),
+            json!(found.transferable),
+            json!(found.updated_at),
+        ]
+    };
+    let view = Answer::Rows {
+        columns: vec!["secret", "version", "size", "transferable", "updated_at"],
+        rows: found.iter().map(row).collect(),
+    };
+    context.output.show(&Answer::Document { json: json!(found), view: vec![view] });
     Ok(())
 }
 
@@ -250,7 +294,11 @@ mod tests {
         check("sesame secret push --name n --transferable --stdin", false);
         check("sesame secret push --app ID --content-digest ID --stdin", false);
         check("sesame secret push --name bad/name --stdin", false);
+        check("sesame secret list", true);
+        check("sesame secret list --name n", false);
         check("sesame secret rm", false);
         check("sesame secret show --name n", true);
+        check(&format!("sesame secret rm --app ID --owner 0x{}", "ab".repeat(20)), true);
+        check("sesame secret show --name n --owner ID", false);
     }
 }

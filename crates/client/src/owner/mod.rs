@@ -1,4 +1,4 @@
-//! The owner's side: push, show, remove.
+//! The owner's side: push, show, list, remove.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use sesame_domain::SecretId;
 use sesame_protocol::{
     keys::{KeysDocument, TrustedKeys},
     owner::{
-        AUTHORIZATION_HEADER, METADATA_HEADER, SEALED_CONTENT_TYPE, SecretMetadata, SignedQuery,
-        SignedRemoval, SignedUpdate,
+        AUTHORIZATION_HEADER, METADATA_HEADER, SEALED_CONTENT_TYPE, SecretMetadata, SecretPage,
+        SignedQuery, SignedRemoval, SignedUpdate, owned_by,
     },
     signature::Signer,
     typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
@@ -169,6 +169,37 @@ impl Owner {
             (true, None) => Err(ClientError::NoMetadata),
             (true, found) => Ok(found),
             (false, _) => Ok(None),
+        }
+    }
+
+    /// `GET`: everything that the owner has there, page by page.
+    ///
+    /// # Errors
+    ///
+    /// If the SMS refuses, or its pages do not end.
+    pub async fn list(&self, now: u64) -> Result<Vec<SecretMetadata>, ClientError> {
+        let path = owned_by(self.owner);
+        let query = SecretQuery {
+            resource: path.clone(),
+            owner: self.owner,
+            sms: self.sms,
+            deadline: deadline(now),
+        };
+        let signed = SignedQuery::sign(&query, &self.domain, &self.signer).to_header();
+        let (mut secrets, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut url = self.http.url(&format!("v1/{path}"))?;
+            if let Some(after) = &after {
+                url.query_pairs_mut().append_pair("after", after);
+            }
+            let request = self.http.client().get(url).header(AUTHORIZATION_HEADER, &signed);
+            let page: SecretPage = send(request, MAX_DOCUMENT).await?.success()?;
+            secrets.extend(page.secrets);
+            match page.next {
+                None => return Ok(secrets),
+                next if next == after => return Err(ClientError::WrongAcknowledgement),
+                next => after = next,
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! each SMS checks removals and queries against its own identity, and an update names the sealing key, so that what was
 //! signed for one SMS is worth nothing at another.
 
+use std::fmt;
+
 use alloy_primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
 use sesame_domain::SecretId;
@@ -13,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::{
     base64url::{parse_header, to_header},
     sealing::{self, SEALING_OVERHEAD, SealingError, SealingKey},
-    signature::{Signature65, SignatureError, Signer, recover},
+    signature::{OwnerSignature, SignatureError, Signer},
     typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
 };
 
@@ -83,7 +85,7 @@ pub struct SignedUpdate {
     /// Last second at which the SMS may accept the update.
     pub deadline: u64,
     /// The owner's signature over [`SecretUpdate`].
-    pub signature: Signature65,
+    pub signature: OwnerSignature,
 }
 
 impl SignedUpdate {
@@ -111,7 +113,7 @@ impl SignedUpdate {
 
     /// An update with a signature made elsewhere, by a wallet or for a contract.
     #[must_use]
-    pub fn new(update: SecretUpdate, signature: Signature65) -> Self {
+    pub fn new(update: SecretUpdate, signature: impl Into<OwnerSignature>) -> Self {
         Self {
             owner: update.owner,
             epoch: update.epoch,
@@ -121,7 +123,7 @@ impl SignedUpdate {
             sealed_digest: update.sealedDigest,
             sms_key: update.smsKey,
             deadline: update.deadline,
-            signature,
+            signature: signature.into(),
         }
     }
 
@@ -141,13 +143,19 @@ impl SignedUpdate {
         }
     }
 
-    /// Who signed, if the request is about `resource`. Compare it with the owner: anything altered recovers a stranger.
+    /// The hash of what was signed, if the request is about `resource`.
+    #[must_use]
+    pub fn hash(&self, resource: &SecretId, domain: &Domain) -> B256 {
+        domain.signing_hash(&self.message(resource))
+    }
+
+    /// Whose key signed, if the request is about `resource`. Compare it with the owner: anything altered recovers a stranger.
     ///
     /// # Errors
     ///
-    /// If the signature is malformed.
+    /// If the signature is no key's.
     pub fn verify(&self, resource: &SecretId, domain: &Domain) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource)), &self.signature)
+        self.signature.signer(self.hash(resource, domain))
     }
 
     /// Opens the request's body. Call [`Self::verify`] first: this proves nothing about who sent it.
@@ -190,7 +198,7 @@ pub struct SignedRemoval {
     /// Last second at which the SMS may accept the removal.
     pub deadline: u64,
     /// The owner's signature over [`SecretRemoval`].
-    pub signature: Signature65,
+    pub signature: OwnerSignature,
 }
 
 impl SignedRemoval {
@@ -202,7 +210,7 @@ impl SignedRemoval {
             epoch: removal.epoch,
             version: removal.version,
             deadline: removal.deadline,
-            signature: owner.sign_hash(domain.signing_hash(removal)),
+            signature: owner.sign_hash(domain.signing_hash(removal)).into(),
         }
     }
 
@@ -219,22 +227,29 @@ impl SignedRemoval {
         }
     }
 
-    /// Who signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
+    /// The hash of what was signed, if the request is about `resource` and made of `sms`.
+    #[must_use]
+    pub fn hash(&self, resource: &SecretId, sms: Address, domain: &Domain) -> B256 {
+        domain.signing_hash(&self.message(resource, sms))
+    }
+
+    /// Whose key signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
     ///
     /// # Errors
     ///
-    /// If the signature is malformed.
+    /// If the signature is no key's.
     pub fn verify(
         &self,
         resource: &SecretId,
         sms: Address,
         domain: &Domain,
     ) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource, sms)), &self.signature)
+        self.signature.signer(self.hash(resource, sms, domain))
     }
 }
 
-/// `HEAD`: what does the vault have? The answer is [`SecretMetadata`], never a value.
+/// `HEAD`: what does the vault have? The answer is [`SecretMetadata`], never a value. And `GET` of [`owned_by`]: what does
+/// an owner have there? The answer is a [`SecretPage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedQuery {
@@ -243,7 +258,7 @@ pub struct SignedQuery {
     /// Last second at which the SMS may answer.
     pub deadline: u64,
     /// The owner's signature over [`SecretQuery`].
-    pub signature: Signature65,
+    pub signature: OwnerSignature,
 }
 
 impl SignedQuery {
@@ -253,13 +268,13 @@ impl SignedQuery {
         Self {
             owner: query.owner,
             deadline: query.deadline,
-            signature: owner.sign_hash(domain.signing_hash(query)),
+            signature: owner.sign_hash(domain.signing_hash(query)).into(),
         }
     }
 
     /// What was signed, if the request is about `resource` and made of `sms`.
     #[must_use]
-    pub fn message(&self, resource: &SecretId, sms: Address) -> SecretQuery {
+    pub fn message(&self, resource: &impl fmt::Display, sms: Address) -> SecretQuery {
         SecretQuery {
             resource: resource.to_string(),
             owner: self.owner,
@@ -268,18 +283,24 @@ impl SignedQuery {
         }
     }
 
-    /// Who signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
+    /// The hash of what was signed, if the request is about `resource` and made of `sms`.
+    #[must_use]
+    pub fn hash(&self, resource: &impl fmt::Display, sms: Address, domain: &Domain) -> B256 {
+        domain.signing_hash(&self.message(resource, sms))
+    }
+
+    /// Whose key signed, if the request is about `resource` and made of `sms`, the verifier's own identity.
     ///
     /// # Errors
     ///
-    /// If the signature is malformed.
+    /// If the signature is no key's.
     pub fn verify(
         &self,
-        resource: &SecretId,
+        resource: &impl fmt::Display,
         sms: Address,
         domain: &Domain,
     ) -> Result<Address, SignatureError> {
-        recover(domain.signing_hash(&self.message(resource, sms)), &self.signature)
+        self.signature.signer(self.hash(resource, sms, domain))
     }
 }
 
@@ -307,6 +328,23 @@ pub struct SecretMetadata {
     pub sealed_digest: B256,
     /// When the version was written, seconds since 1970.
     pub updated_at: u64,
+}
+
+/// The path under `/v1` that lists the secrets of an owner.
+#[must_use]
+pub fn owned_by(owner: Address) -> String {
+    format!("owners/{}/secrets", owner.to_string().to_lowercase())
+}
+
+/// Some of an owner's secrets: first those that the owner named, then those of the assets that it owns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretPage {
+    /// The newest version of each.
+    pub secrets: Vec<SecretMetadata>,
+    /// What to ask for as `after` to get more; none at the end. A page may hold nothing and yet not be the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl SecretMetadata {

@@ -10,8 +10,7 @@ use sesame_protocol::owner::SignedRemoval;
 use sesame_vault::Removal;
 
 use super::{
-    Ownership, asset_secret, authorization, check_signature, malformed, requester_secret,
-    tombstone, with_metadata,
+    Claim, asset_secret, authorization, malformed, requester_secret, tombstone, with_metadata,
 };
 use crate::{
     path::Path,
@@ -44,11 +43,15 @@ async fn delete(
 ) -> Result<Response, ApiError> {
     let removal =
         SignedRemoval::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
-    let signer = removal.verify(&secret, service.address(), &service.domain);
-    check_signature(removal.deadline, removal.owner, signer)?;
+    let claim = Claim {
+        owner: removal.owner,
+        deadline: removal.deadline,
+        hash: removal.hash(&secret, service.address(), &service.domain),
+        signature: &removal.signature,
+    };
+    let ownership = claim.check(&service, &secret).await?;
+    ownership.check_epoch(removal.epoch)?;
     blocking(move || {
-        let ownership = Ownership::check(&service, &secret, removal.owner)?;
-        ownership.check_epoch(removal.epoch)?;
         service.vault.remove(&Removal { secret: secret.clone(), version: removal.version })?;
         let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);
         Ok(with_metadata(StatusCode::OK, &gone))

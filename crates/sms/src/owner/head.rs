@@ -9,8 +9,8 @@ use sesame_domain::SecretId;
 use sesame_protocol::owner::SignedQuery;
 
 use super::{
-    Ownership, add_metadata, asset_secret, authorization, body, check_signature, malformed,
-    requester_secret, tombstone, with_metadata,
+    Claim, add_metadata, asset_secret, authorization, body, malformed, requester_secret, tombstone,
+    with_metadata,
 };
 use crate::{
     path::Path,
@@ -42,10 +42,14 @@ async fn head(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let query = SignedQuery::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
-    let signer = query.verify(&secret, service.address(), &service.domain);
-    check_signature(query.deadline, query.owner, signer)?;
+    let claim = Claim {
+        owner: query.owner,
+        deadline: query.deadline,
+        hash: query.hash(&secret, service.address(), &service.domain),
+        signature: &query.signature,
+    };
+    let ownership = claim.check(&service, &secret).await?;
     blocking(move || {
-        let ownership = Ownership::check(&service, &secret, query.owner)?;
         let newest = service.vault.newest(&secret)?.filter(|newest| ownership.may_see(newest));
         if let Some(newest) = newest {
             return Ok(with_metadata(StatusCode::OK, &body(&secret, &newest)));

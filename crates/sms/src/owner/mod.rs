@@ -1,24 +1,27 @@
 //! What owners may do; every request is signed, `HEAD` too.
 //!
-//! The order of checks: the path, the signature's header, its deadline, the signer, the owner by the chain (head and
-//! confirmed), and only then the body and the vault. Strangers learn nothing of what the vault holds.
+//! The order of checks: the path, the signature's header, its deadline, the owner by the chain (head and confirmed), the
+//! signer, and only then the body and the vault. Strangers learn nothing of what the vault holds.
 
+mod contract;
 pub(crate) mod delete;
 pub(crate) mod head;
+pub(crate) mod list;
 pub(crate) mod put;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use axum::{
     Json,
     http::{HeaderMap, HeaderValue, StatusCode, header::ETAG},
     response::{IntoResponse, Response},
 };
-use sesame_domain::{Asset, AssetKind, SecretId};
+use sesame_domain::{Asset, AssetKind, BlockRef, SecretId};
 use sesame_protocol::{
     owner::{AUTHORIZATION_HEADER, METADATA_HEADER, SecretMetadata},
-    signature::SignatureError,
+    signature::OwnerSignature,
 };
 use sesame_vault::Metadata;
+use sesame_view::Snapshot;
 
 use crate::{
     clock,
@@ -53,42 +56,79 @@ fn malformed(error: &dyn std::error::Error) -> ApiError {
     )
 }
 
-/// In force, and signed by the owner that it names.
-fn check_signature(
-    deadline: u64,
+/// Who says to own a secret, and how that was signed.
+struct Claim<'a> {
     owner: Address,
-    signer: Result<Address, SignatureError>,
-) -> Result<(), ApiError> {
-    let now = clock::now();
-    if !(now..=now + LONGEST_AHEAD).contains(&deadline) {
+    deadline: u64,
+    /// What was signed.
+    hash: B256,
+    signature: &'a OwnerSignature,
+}
+
+impl Claim<'_> {
+    /// In force, by the owner of the secret, and signed by that owner.
+    async fn check(&self, service: &Service, secret: &SecretId) -> Result<Ownership, ApiError> {
+        self.check_deadline()?;
+        let ownership = Ownership::check(service, secret, self.owner)?;
+        self.check_signer(service, ownership.at).await?;
+        Ok(ownership)
+    }
+
+    /// Signed by the owner that it names, as both views know that owner.
+    async fn check_signer(&self, service: &Service, at: [BlockRef; 2]) -> Result<(), ApiError> {
+        match self.signature.signer(self.hash) {
+            Ok(signer) if signer == self.owner => Ok(()),
+            signer => {
+                let refusal =
+                    signer.map_or_else(|error| malformed(&error), |_| self.wrong_signer());
+                contract::check(service, self, at, refusal).await
+            }
+        }
+    }
+
+    fn check_deadline(&self) -> Result<(), ApiError> {
+        let (now, deadline) = (clock::now(), self.deadline);
+        if (now..=now + LONGEST_AHEAD).contains(&deadline) {
+            return Ok(());
+        }
         let detail = format!(
             "The deadline {deadline} has passed or lies more than {LONGEST_AHEAD} s ahead; it is {now} here."
         );
-        return Err(ApiError::new(Code::SignatureExpired, detail));
+        Err(ApiError::new(Code::SignatureExpired, detail))
     }
-    let signer = signer.map_err(|error| malformed(&error))?;
-    if signer == owner {
-        return Ok(());
+
+    fn wrong_signer(&self) -> ApiError {
+        let detail = format!(
+            "The signature over these fields is not {}'s. Were they signed for this chain, this service and this resource?",
+            self.owner
+        );
+        ApiError::new(Code::WrongSigner, detail)
     }
-    let detail = format!(
-        "The signature over these fields is not {owner}'s. Were they signed for this chain, this service and this resource?"
-    );
-    Err(ApiError::new(Code::WrongSigner, detail))
 }
 
 /// What the chain says about the secret's owner.
 struct Ownership {
     /// The asset; none for a requester's own secret.
     asset: Option<Asset>,
+    /// After which blocks: the confirmed one and the newest.
+    at: [BlockRef; 2],
 }
 
 impl Ownership {
     /// `owner` owns the secret, at the head and at the confirmed block.
     fn check(service: &Service, secret: &SecretId, owner: Address) -> Result<Self, ApiError> {
-        let snapshot = service.fresh()?;
+        Self::check_at(&service.fresh()?, secret, owner)
+    }
+
+    fn check_at(
+        snapshot: &Snapshot<'_>,
+        secret: &SecretId,
+        owner: Address,
+    ) -> Result<Self, ApiError> {
+        let at = [snapshot.confirmed().as_ref(), snapshot.head().as_ref()];
         let id = match secret {
             SecretId::Requester(address, _) if *address == owner => {
-                return Ok(Self { asset: None });
+                return Ok(Self { asset: None, at });
             }
             SecretId::Requester(address, _) => {
                 let detail = format!("This secret is {address}'s, not {owner}'s.");
@@ -110,7 +150,7 @@ impl Ownership {
         }
         match views.confirmed {
             Some(confirmed) if confirmed.owner == owner && confirmed.epoch == at_head.epoch => {
-                Ok(Self { asset: Some(at_head) })
+                Ok(Self { asset: Some(at_head), at })
             }
             _ => Err(ApiError::new(
                 Code::NotYetConfirmed,

@@ -14,8 +14,7 @@ use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SignedUpdate
 use sesame_vault::{Metadata, Push, VaultError};
 
 use super::{
-    Ownership, asset_secret, authorization, body, check_signature, malformed, requester_secret,
-    with_metadata,
+    Claim, Ownership, asset_secret, authorization, body, malformed, requester_secret, with_metadata,
 };
 use crate::{
     clock,
@@ -53,8 +52,13 @@ async fn put(
     check_content_type(headers)?;
     check_announced_length(headers)?;
     let update = SignedUpdate::parse(authorization(headers)?).map_err(|error| malformed(&error))?;
-    check_signature(update.deadline, update.owner, update.verify(&secret, &service.domain))?;
-    let ownership = Ownership::check(&service, &secret, update.owner)?;
+    let claim = Claim {
+        owner: update.owner,
+        deadline: update.deadline,
+        hash: update.hash(&secret, &service.domain),
+        signature: &update.signature,
+    };
+    let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(update.epoch)?;
     check_content_digest(&ownership, &update)?;
     let service = blocking(move || service.reserve.check().map(|()| service)).await?;

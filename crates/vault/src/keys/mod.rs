@@ -1,3 +1,4 @@
 //! Where key-encryption keys live.
 
 pub(crate) mod file;
+pub(crate) mod ring;

@@ -180,3 +180,34 @@ fn neighbours_in_the_table_are_not_mistaken_for_the_entity() {
         assert_eq!(both.head.is_some(), known, "{byte}");
     }
 }
+
+/// What an owner has follows every sale, there and back, through a reorg as well.
+#[test]
+fn holdings_are_what_an_owner_has_at_the_head() {
+    let sold = |from, to| transferred(id(), who(from), who(to));
+    let other = || transferred(testing::asset(2), Address::ZERO, who(1));
+    let scratch = world(
+        11,
+        vec![
+            [born(), vec![registered(testing::asset(2)), other()]].concat(),
+            vec![sold(1, 2)],
+            vec![sold(2, 3), sold(3, 1)],
+            vec![sold(1, 3)],
+        ],
+    );
+    let held = |owner: u8| {
+        let snapshot = scratch.view().snapshot().unwrap().unwrap();
+        let all = snapshot.holdings(who(owner), None, 9).unwrap();
+        for (place, asset) in all.iter().enumerate() {
+            let rest = snapshot.holdings(who(owner), Some(*asset), 9).unwrap();
+            assert_eq!(rest, all[place + 1..], "past {asset}");
+            assert_eq!(snapshot.holdings(who(owner), None, place + 1).unwrap(), all[..=place]);
+        }
+        all.iter().map(|asset| asset.0[0]).collect::<Vec<_>>()
+    };
+    assert_eq!([held(0), held(1), held(2), held(3)], [vec![], vec![2], vec![], vec![1]]);
+    scratch.view().unwind(13).unwrap();
+    assert_eq!([held(0), held(1), held(2), held(3)], [vec![], vec![1, 2], vec![], vec![]]);
+    scratch.view().unwind(12).unwrap();
+    assert_eq!([held(0), held(1), held(2), held(3)], [vec![], vec![2], vec![1], vec![]]);
+}

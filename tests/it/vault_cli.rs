@@ -1,0 +1,111 @@
+//! `sesame vault` as an operator runs it.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use rocksdb::{DB, IteratorMode, Options};
+use serde_json::Value;
+use sesame_tests::{Scene, World, program};
+
+/// `sesame vault <verb> --json`.
+fn command(world: &World, verb: &str, data_dir: &Path) -> Command {
+    let manifest = world.folder().join("manifest.json");
+    fs::write(&manifest, serde_json::to_string(&world.deployment).unwrap()).unwrap();
+    let mut command = Command::new(program());
+    command.env("NO_COLOR", "1").args(["vault", verb, "--json", "--data-dir"]).arg(data_dir);
+    command.arg("--deployment").arg(&manifest);
+    command
+}
+
+/// The exit code and what was printed.
+async fn run(mut command: Command) -> (Option<i32>, Value, String) {
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let printed = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code(), printed, String::from_utf8(output.stderr).unwrap())
+}
+
+async fn check(world: &World, data_dir: &Path) -> (Option<i32>, Value, String) {
+    run(command(world, "check", data_dir)).await
+}
+
+#[tokio::test]
+async fn a_vault_is_checked_record_by_record() {
+    let mut world = World::start().await;
+    Scene::set(&world).await;
+    let folder = world.sms.config.data_dir.clone();
+    let (code, _, said) = check(&world, &folder).await;
+    assert_eq!(code, Some(1), "the service runs: {said}");
+
+    world.sms.stop().await;
+    let (code, printed, said) = check(&world, &folder).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!((&printed["records"], &printed["damaged"]), (&4.into(), &Value::Array(vec![])));
+    for value in [Scene::APP_SECRET, Scene::DB_PASSWORD, Scene::DATA_KEY] {
+        let value = String::from_utf8_lossy(value);
+        assert!(!printed.to_string().contains(&*value) && !said.contains(&*value));
+    }
+
+    // One bit of one value.
+    let tables = ["default", "records", "values", "meta"];
+    let db = DB::open_cf(&Options::default(), world.sms.data("vault"), tables).unwrap();
+    let values = db.cf_handle("values").unwrap();
+    let (key, value) = db.iterator_cf(values, IteratorMode::Start).last().unwrap().unwrap();
+    let mut value = value.into_vec();
+    value[20] ^= 1;
+    db.put_cf(values, key, value).unwrap();
+    drop(db);
+    let (code, printed, _) = check(&world, &folder).await;
+    assert_eq!(code, Some(2));
+    assert_eq!(printed["records"], 3);
+    let named = printed["damaged"][0].as_str().unwrap();
+    assert!(named.starts_with("requesters/") && named.ends_with(" version 1"), "{named}");
+}
+
+#[tokio::test]
+async fn another_key_or_no_vault_is_told() {
+    let mut world = World::start().await;
+    Scene::set(&world).await;
+    world.sms.stop().await;
+    let folder = world.sms.config.data_dir.clone();
+    let key = world.sms.data("keys/vault.key");
+    fs::write(&key, "11".repeat(32)).unwrap();
+    let (code, _, said) = check(&world, &folder).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("does not hold the key"), "{said}");
+    let (code, _, said) = check(&world, &world.folder().join("nowhere")).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no vault in"), "{said}");
+    assert!(!world.folder().join("nowhere").exists());
+}
+
+/// Whenever a rotation is killed, the vault is whole; the last one finishes it, and the service goes on.
+#[tokio::test]
+async fn a_rotation_is_killed_again_and_again() {
+    let mut world = World::start().await;
+    let scene = Scene::set(&world).await;
+    for number in 0..60 {
+        let secret = world.requester.secret(&format!("n{number}"));
+        world.requester.push(&secret, &vec![7; 1000]).await;
+    }
+    let folder = world.sms.config.data_dir.clone();
+    let old = fs::read(world.sms.data("keys/vault.key")).unwrap();
+    world.sms.stop().await;
+    let mut finished = 0;
+    for number in 0..20_u64 {
+        let mut running = command(&world, "rotate-key", &folder).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(number * 4)).await;
+        running.kill().unwrap();
+        finished += u32::from(running.wait().unwrap().success());
+        let (code, printed, said) = check(&world, &folder).await;
+        assert_eq!(code, Some(0), "{printed} {said}");
+        assert_eq!(printed["records"], 64, "{said}");
+    }
+    eprintln!("20 rotations killed, {finished} of them too late");
+    let (code, printed, said) = run(command(&world, "rotate-key", &folder)).await;
+    assert_eq!((code, &printed["records"]), (Some(0), &64.into()), "{said}");
+    assert_ne!(fs::read(world.sms.data("keys/vault.key")).unwrap(), old);
+    assert!(!world.sms.data("keys/vault.next").exists());
+
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    scene.run(&world).await;
+}
