@@ -237,7 +237,7 @@ impl Keys {
     }
 }
 
-const ROUTES: [&str; 21] = [
+const ROUTES: &[&str] = &[
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -264,7 +264,7 @@ const ROUTES: [&str; 21] = [
 
 /// What the service serves.
 pub fn routes() -> impl Iterator<Item = &'static str> {
-    ROUTES.into_iter()
+    ROUTES.iter().copied()
 }
 
 fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
