@@ -6,6 +6,7 @@
 pub(crate) mod delete;
 pub(crate) mod head;
 pub(crate) mod put;
+pub(crate) mod receipts;
 
 use alloy_primitives::Address;
 use axum::{
