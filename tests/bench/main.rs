@@ -16,6 +16,7 @@ mod ground;
 mod load;
 mod owner;
 mod rcar;
+mod receipts;
 mod restart;
 mod scale;
 mod synthetic;
@@ -25,7 +26,7 @@ mod visible;
 use figures::Figures;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 9] = [
+const NAMES: [&[&str]; 10] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -33,6 +34,7 @@ const NAMES: [&[&str]; 9] = [
     backfill::NAMES,
     scale::NAMES_10M,
     restart::NAMES,
+    receipts::NAMES,
     rcar::NAMES,
     rcar::MILLION,
 ];
@@ -70,6 +72,9 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     }
     if figures.want(fail_closed::NAMES) {
         fail_closed::measure(figures).await?;
+    }
+    if figures.want(receipts::NAMES) {
+        receipts::measure(figures, folder.path())?;
     }
     if figures.want(rcar::NAMES) {
         rcar::measure(figures).await?;
