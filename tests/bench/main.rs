@@ -16,6 +16,7 @@ mod ground;
 mod load;
 mod owner;
 mod rcar;
+mod receipts;
 mod restart;
 mod scale;
 mod synthetic;
@@ -26,7 +27,7 @@ mod visible;
 use figures::Figures;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 10] = [
+const NAMES: [&[&str]; 11] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -35,6 +36,7 @@ const NAMES: [&[&str]; 10] = [
     scale::NAMES_10M,
     restart::NAMES,
     verify::NAMES,
+    receipts::NAMES,
     rcar::NAMES,
     rcar::MILLION,
 ];
@@ -75,6 +77,9 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     }
     if figures.want(verify::NAMES) {
         verify::measure(figures)?;
+    }
+    if figures.want(receipts::NAMES) {
+        receipts::measure(figures, folder.path())?;
     }
     if figures.want(rcar::NAMES) {
         rcar::measure(figures).await?;

@@ -23,6 +23,7 @@ mod limits;
 mod money;
 mod others_failures;
 mod owner;
+mod receipts;
 mod refusal;
 mod reorg;
 mod replay;

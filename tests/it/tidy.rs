@@ -20,12 +20,26 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sesame-attestation", &["domain", "protocol"]),
     ("sesame-vault", &["domain", "attestation", "protocol"]),
     ("sesame-client", &["domain", "protocol"]),
-    ("sesame-sms", &["domain", "protocol", "view", "chain", "indexer", "attestation", "vault"]),
+    ("sesame-receipts", &["protocol"]),
+    (
+        "sesame-sms",
+        &["domain", "protocol", "view", "chain", "indexer", "attestation", "vault", "receipts"],
+    ),
     ("sesame-enclave", &["domain", "protocol", "client", "attestation"]),
     ("sesame-worker", &["domain", "protocol", "chain", "client", "attestation", "enclave"]),
     (
         "sesame",
-        &["domain", "protocol", "client", "chain", "sms", "worker", "attestation", "enclave"],
+        &[
+            "domain",
+            "protocol",
+            "client",
+            "receipts",
+            "chain",
+            "sms",
+            "worker",
+            "attestation",
+            "enclave",
+        ],
     ),
 ];
 

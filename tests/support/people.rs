@@ -53,6 +53,12 @@ impl Person {
         Signer::from_bytes(&self.key).expect("the key was used before")
     }
 
+    /// Their key, as the command line takes it from its environment.
+    #[must_use]
+    pub fn private_key(&self) -> String {
+        format!("0x{}", hex::encode(self.key))
+    }
+
     /// One of their own secrets.
     ///
     /// # Panics

@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     account::AccountCommand, app::AppCommand, completions::CompletionsArgs, data::DataCommand,
-    enclave::EnclaveCommand, explain::ExplainArgs, index::IndexCommand, secret::SecretCommand,
-    serve::ServeArgs, task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
+    enclave::EnclaveCommand, explain::ExplainArgs, index::IndexCommand, receipts::ReceiptsCommand,
+    secret::SecretCommand, serve::ServeArgs, task::TaskCommand, vault::VaultCommand,
+    worker::WorkerArgs,
 };
 
 const AFTER_HELP: &str = "\
@@ -111,6 +112,9 @@ pub(crate) enum Command {
     /// Push secrets to the SMS.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// See what was decided about your assets and tasks, and verify that nothing of it was altered.
+    #[command(subcommand)]
+    Receipts(ReceiptsCommand),
     /// Buy tasks and follow them.
     #[command(subcommand)]
     Task(TaskCommand),
@@ -139,6 +143,7 @@ impl Command {
             | Self::Data(_)
             | Self::Enclave(_)
             | Self::Secret(_)
+            | Self::Receipts(_)
             | Self::Task(_)
             | Self::Explain(_)
             | Self::Status

@@ -71,12 +71,18 @@ impl Answer {
 
     /// The body as a document if the request succeeded, or the problem that it holds.
     pub(crate) fn success<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        if self.status.is_success() {
-            return Ok(self.json()?);
-        }
+        if self.status.is_success() { Ok(self.json()?) } else { Err(self.problem()) }
+    }
+
+    /// The body if the request succeeded, or the problem that it holds.
+    pub(crate) fn bytes(self) -> Result<Vec<u8>, ClientError> {
+        if self.status.is_success() { Ok(self.body) } else { Err(self.problem()) }
+    }
+
+    fn problem(&self) -> ClientError {
         match self.json::<Problem>() {
-            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
-            Err(_) => Err(ClientError::Status(self.status.as_u16())),
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Err(_) => ClientError::Status(self.status.as_u16()),
         }
     }
 

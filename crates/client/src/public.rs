@@ -3,7 +3,8 @@
 use alloy_primitives::Address;
 use sesame_domain::{EnclaveId, Resource, TaskId};
 use sesame_protocol::{
-    explain::Explanation, keys::KeysDocument, results::Settlement, status::Status,
+    explain::Explanation, keys::KeysDocument, receipts::ReceiptLogKey, results::Settlement,
+    status::Status,
 };
 
 use crate::{
@@ -92,6 +93,38 @@ impl Public {
         let request =
             self.http.client().get(self.http.url(&format!("v1/tasks/{task}/settlement"))?);
         send(request, MAX_DOCUMENT).await?.success()
+    }
+}
+
+impl Public {
+    /// `GET /v1/receipts/key`: not to be trusted before [`ReceiptLogKey::verify`].
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes, or it is a problem.
+    pub async fn receipts_key(&self) -> Result<ReceiptLogKey, ClientError> {
+        let request = self.http.client().get(self.http.url("v1/receipts/key")?);
+        send(request, MAX_DOCUMENT).await?.success()
+    }
+
+    /// `GET /v1/receipts/checkpoint`: the head of the log as a signed note, to be verified.
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes, or it is a problem.
+    pub async fn checkpoint(&self) -> Result<Vec<u8>, ClientError> {
+        let request = self.http.client().get(self.http.url("v1/receipts/checkpoint")?);
+        send(request, MAX_DOCUMENT).await?.bytes()
+    }
+
+    /// `GET /v1/receipts/tile/{path}`: hashes of the log, to be verified under a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes, or it is a problem.
+    pub async fn tile(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        let request = self.http.client().get(self.http.url(&format!("v1/receipts/tile/{path}"))?);
+        send(request, MAX_DOCUMENT).await?.bytes()
     }
 }
 

@@ -24,6 +24,8 @@ pub mod evidence;
 
 pub mod bundle;
 
+pub mod receipts;
+
 pub mod results;
 
 pub mod denial;

@@ -7,7 +7,10 @@ use alloy_primitives::{Address, B256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 use sesame_domain::SecretId;
 
-pub use messages::{ReleasedBundle, RunVoucher, SecretQuery, SecretRemoval, SecretUpdate, SmsKeys};
+pub use messages::{
+    ReceiptLog, ReceiptQuery, ReleasedBundle, RunVoucher, SecretQuery, SecretRemoval, SecretUpdate,
+    SmsKeys,
+};
 
 mod messages {
     //! The structs as Solidity would write them; their spelling is their EIP-712 type.
@@ -64,6 +67,26 @@ mod messages {
             address sms;
             /// Last second at which the SMS may answer.
             uint64 deadline;
+        }
+
+        /// An owner or requester asks for receipts.
+        #[derive(Debug, PartialEq, Eq)]
+        struct ReceiptQuery {
+            /// The receipts' path under `/v1`.
+            string resource;
+            /// The asset's owner, or the requester.
+            address owner;
+            /// The identity of the SMS that is asked.
+            address sms;
+            /// Last second at which the SMS may answer.
+            uint64 deadline;
+        }
+
+        /// The SMS identity certifies the key of one log of receipts.
+        #[derive(Debug, PartialEq, Eq)]
+        struct ReceiptLog {
+            /// The key as signed notes write it; the log's origin is in it.
+            string verifierKey;
         }
 
         /// A task's worker vouches for one enclave key: this is the run that it started.

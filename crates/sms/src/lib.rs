@@ -22,7 +22,6 @@ pub use collateral::CollateralSource;
 pub use config::{Config, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME};
 pub use limits::{Client, Limits};
 pub use problem::{Code, codes};
-pub use receipt::{Receipt, ReceiptError, verify_log};
 pub use run::{ServeError, routes, run};
 pub use sesame_attestation::{Admission, Policy, TOKEN_LIFE, snp::Minimum};
 pub use sesame_indexer::{Confirmation, ParseConfirmationError};

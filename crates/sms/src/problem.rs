@@ -20,10 +20,11 @@ use sesame_protocol::{
     problem::{CONTENT_TYPE, Problem},
     rcar::{ErrorBody, HashNotServed},
 };
+use sesame_receipts::LogError;
 use sesame_vault::VaultError;
 use sesame_view::ReadError;
 
-use crate::{collateral::NoCollateral, receipt::ReceiptError};
+use crate::collateral::NoCollateral;
 
 /// Carries the code of every problem.
 pub(crate) const PROBLEM_HEADER: HeaderName = HeaderName::from_static("sesame-problem");
@@ -273,8 +274,8 @@ impl From<ReadError> for ApiError {
     }
 }
 
-impl From<ReceiptError> for ApiError {
-    fn from(error: ReceiptError) -> Self {
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> Self {
         Self::internal(&error)
     }
 }

@@ -22,6 +22,7 @@ use sesame_protocol::{
     status::Trust,
     typed::Domain,
 };
+use sesame_receipts::{Log, LogError};
 use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
 use tokio::{
     net::TcpListener,
@@ -43,7 +44,6 @@ use crate::{
     pool::Pool,
     problem::{ApiError, Code, KbsError},
     public,
-    receipt::{ReceiptError, ReceiptLog},
     reserve::Reserve,
     service::{ASKING, Service, Shared, TURNS},
 };
@@ -75,7 +75,7 @@ pub enum ServeError {
     Index(#[from] IndexError),
     /// The receipts cannot be continued.
     #[error(transparent)]
-    Receipts(#[from] ReceiptError),
+    Receipts(#[from] LogError),
     /// No client for collateral can be made.
     #[error("no HTTP client for the collateral service can be made")]
     Collateral(#[from] reqwest::Error),
@@ -163,7 +163,12 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         keys.token.public().clone(),
         clock::now(),
     );
-    let receipts = ReceiptLog::open(&folder.join("receipts.log"), keys.identity.address())?;
+    let receipts = Log::open(
+        &folder.join("receipts.log"),
+        keys.identity.address(),
+        deployment.chain_id,
+        keys.receipts.bytes(),
+    )?;
     let (publisher, pulse) = watch::channel(Pulse::default());
     let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     // With connections of its own: a mirror that fails over is no concern of owners.
@@ -218,6 +223,8 @@ struct Keys {
     identity: Signer,
     sealing: SealingKey,
     token: TokenKey,
+    /// Signs the heads of the log of receipts.
+    receipts: KeyFile,
 }
 
 impl Keys {
@@ -233,6 +240,8 @@ impl Keys {
             identity: Signer::from_bytes(load("identity.key")?.bytes())?,
             sealing: SealingKey::from_bytes(load("sealing.key")?.bytes())?,
             token: TokenKey::from_bytes(load("token.key")?.bytes(), session_life)?,
+            // It opens nothing, and the identity vouches for whichever there is: made where it is missing.
+            receipts: KeyFile::load_or_create(&folder.join("keys/receipts.key"))?,
         })
     }
 }
@@ -246,6 +255,11 @@ const ROUTES: &[&str] = &[
     "GET /.well-known/jwks.json",
     "GET /v1/tasks/{task}/explain",
     "GET /v1/tasks/{task}/settlement",
+    "GET /v1/receipts/key",
+    "GET /v1/receipts/checkpoint",
+    "GET /v1/receipts/tile/{level}/{index}[.p/{width}]",
+    "GET /v1/assets/{asset}/receipts",
+    "GET /v1/requesters/{address}/receipts",
     "PUT /v1/assets/{asset}/secret",
     "HEAD /v1/assets/{asset}/secret",
     "DELETE /v1/assets/{asset}/secret",
@@ -290,6 +304,9 @@ fn public_surface() -> Router<Shared> {
         .route("/.well-known/jwks.json", get(public::keys::jwks))
         .route("/v1/tasks/{task}/explain", get(public::explain::explain))
         .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
+        .route("/v1/receipts/key", get(public::receipts::key))
+        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
+        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
 }
 
 fn owner_surface() -> Router<Shared> {
@@ -300,6 +317,8 @@ fn owner_surface() -> Router<Shared> {
         .route("/v1/assets/{asset}/secret", asset)
         .route("/v1/requesters/{address}/secrets/{name}", requester)
         .route("/v1/owners/{address}/secrets", get(owner::list::owned))
+        .route("/v1/assets/{asset}/receipts", get(owner::receipts::asset))
+        .route("/v1/requesters/{address}/receipts", get(owner::receipts::requester))
 }
 
 fn enclave_surface() -> Router<Shared> {

@@ -11,6 +11,7 @@ use sesame_protocol::{
     keys::KeysDocument, results::TaskDomain, sealing::SealingKey, signature::Signer, status::Trust,
     typed::Domain,
 };
+use sesame_receipts::Log;
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
 use tokio::sync::{Semaphore, watch};
@@ -21,7 +22,6 @@ use crate::{
     metrics::Metrics,
     pool::Pool,
     problem::{ApiError, Code},
-    receipt::ReceiptLog,
     reserve::Reserve,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Service {
     /// Bounds how many of these questions are open.
     pub(crate) asking: Semaphore,
     pub(crate) vault: Vault,
-    pub(crate) receipts: ReceiptLog,
+    pub(crate) receipts: Log,
     pub(crate) trust: Trust,
     pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.

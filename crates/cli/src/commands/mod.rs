@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod enclave;
 pub(crate) mod explain;
 pub(crate) mod index;
+pub(crate) mod receipts;
 pub(crate) mod secret;
 pub(crate) mod serve;
 mod status;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Data(command) => data::run(command, context).await?,
         Command::Enclave(command) => enclave::run(command, context).await?,
         Command::Secret(command) => secret::run(command, context).await?,
+        Command::Receipts(command) => receipts::run(command, context).await?,
         Command::Task(command) => task::run(command, context).await?,
         Command::Explain(args) => return explain::run(&args, context).await,
         Command::Status => status::run(context).await?,

@@ -1,5 +1,7 @@
 //! The owner's side: push, show, list, remove.
 
+mod receipts;
+
 use std::fmt;
 
 use alloy_primitives::{Address, B256};

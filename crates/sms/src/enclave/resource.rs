@@ -20,7 +20,7 @@ use crate::{
     clock,
     path::Path,
     problem::{ApiError, Code, KbsError},
-    receipt::Decision,
+    receipt::Decided,
     service::{BUNDLE_TURNS, Service, Shared, blocking, min_block},
 };
 
@@ -103,10 +103,10 @@ pub(super) fn decide(
         &session.enclave,
     );
     service.metrics.decided(decision.is_ok());
-    if facts.head.task.is_some() {
-        let (enclave, now) = (session.enclave.id(), asked.now);
-        let decided = Decision { task, enclave, label, now, result: &decision };
-        service.receipts.append(&decided, &facts, &service.identity)?;
+    let (enclave, now) = (session.enclave.id(), asked.now);
+    let decided = Decided { task, enclave, label, now, result: &decision };
+    if let Some(receipt) = decided.on(&facts) {
+        service.receipts.append(receipt, &service.identity)?;
     }
     match decision {
         Ok(release) => Ok((release, facts.head)),

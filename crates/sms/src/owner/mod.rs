@@ -8,6 +8,7 @@ pub(crate) mod delete;
 pub(crate) mod head;
 pub(crate) mod list;
 pub(crate) mod put;
+pub(crate) mod receipts;
 
 use alloy_primitives::{Address, B256};
 use axum::{
@@ -72,6 +73,20 @@ impl Claim<'_> {
         let ownership = Ownership::check(service, secret, self.owner)?;
         self.check_signer(service, ownership.at).await?;
         Ok(ownership)
+    }
+
+    /// In force, and signed by whoever this address is.
+    async fn check_requester(&self, service: &Service, address: Address) -> Result<(), ApiError> {
+        self.check_deadline()?;
+        if self.owner != address {
+            let detail = format!("This is {address}'s, not {}'s.", self.owner);
+            return Err(ApiError::new(Code::NotOwner, detail));
+        }
+        let at = {
+            let snapshot = service.fresh()?;
+            [snapshot.confirmed().as_ref(), snapshot.head().as_ref()]
+        };
+        self.check_signer(service, at).await
     }
 
     /// Signed by the owner that it names, as both views know that owner.

@@ -4,5 +4,6 @@ pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+pub(crate) mod receipts;
 pub(crate) mod settlement;
 pub(crate) mod status;

@@ -15,7 +15,7 @@ pub(crate) async fn settlement(
     Path(task): Path<String>,
 ) -> Result<Json<Settlement>, ApiError> {
     let task: TaskId = task.parse()?;
-    if !service.receipts.has_released(task) {
+    if !service.receipts.has_released(task.0) {
         let detail = format!("This service has released no bundle of task {task}.");
         return Err(ApiError::new(Code::NotReleased, detail));
     }
