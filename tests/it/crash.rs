@@ -75,7 +75,8 @@ async fn killed_at_any_moment_the_index_is_a_prefix_of_the_truth_and_goes_on() {
         check(&truth, &index, &mut found, history.random.random_range(0..100));
     }
     eprintln!("{found}");
-    assert!(found.far_behind > 0 && found.near > 0, "the kills missed: {found}");
+    // A few kills may all come late, on a machine that is fast that day; of many, some do not.
+    assert!(!all() || (found.far_behind > 0 && found.near > 0), "the kills missed: {found}");
 
     let program = Program::start(&launch);
     program.ready().await;
@@ -100,7 +101,9 @@ async fn in_backfill(history: &mut History<'_>, launch: &Launch<'_>) {
         fs::remove_dir_all(launch.folder.join("index")).unwrap();
     }
     let program = Program::start(launch);
-    let killed = kill_after(program, history.random.random_range(0..250));
+    // Early more often than late: a fast machine has read all of it in some fifty milliseconds.
+    let latest = 1 << history.random.random_range(0..8);
+    let killed = kill_after(program, history.random.random_range(0..latest));
     killed.join().unwrap();
 }
 
