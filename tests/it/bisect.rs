@@ -269,3 +269,36 @@ async fn ranges_after_an_outage_are_proven_before_they_are_believed() {
     assert!(denials.contains(&"not_whitelisted".to_owned()), "{denials:?}");
     is_the_chain(sms, &truth).await;
 }
+
+/// A bug: rows from ranges were believed for as long as the last good answer was recent, if the proof of them never came.
+#[tokio::test]
+async fn ranges_whose_proof_never_comes_are_not_believed() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let decoy = Build::of("decoy");
+    world.allow(&world.alice, scene.data, decoy).await;
+    world.confirmed().await;
+    let liar = Liar::before(world.node.url(), Tale::Truth).await;
+    let far = Duration::from_secs(60);
+    let sms = behind(&world, &liar, |config| config.max_lag = far).await;
+    until_ready(&sms).await;
+
+    liar.tell(Tale::NullBlocks);
+    let revoked = revoke_two(&world, scene.data, decoy, scene.build).await;
+    world.node.mine(2 * NEAR).await;
+    liar.tell(Tale::OmitTwinsUnproven);
+    eventually("it has the block", async || {
+        (sms.status().await.head?.number >= revoked).then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    while begun.elapsed() < WATCHED {
+        assert_eq!(sms.get("readyz").await.status, 503);
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+
+    liar.tell(Tale::Truth);
+    until_ready(&sms).await;
+    let denials = denials(&sms, &scene, scene.build.id()).await;
+    assert!(denials.contains(&"not_whitelisted".to_owned()), "{denials:?}");
+}

@@ -227,7 +227,9 @@ impl Mirror {
         let doubtful = run.doubtful.filter(|last| ours.number < *last);
         let near = doubtful.map_or(to.saturating_sub(NEAR), |last| last.min(to));
         if doubtful.is_some() || near > ours.number {
-            // Nothing is released while rows come in that neither the agreed head nor a journal vouches for yet.
+            // Nothing is released over rows that neither the agreed head nor a journal vouches for yet, not even while the last
+            // good answer is recent: the next one may never come.
+            self.forget_freshness();
             self.publish(State::Backfilling { at: ours.number, to }, None);
             let how = doubtful.map_or(self.backfill, |_| Backfill::Receipts);
             return self.extend_far(run, cursor, how, near, to).await;

@@ -157,6 +157,9 @@ impl Shared {
         if matches!(tale, Tale::Busy(tenths) if count * 7 % 10 < tenths) {
             return Told::Nothing(StatusCode::SERVICE_UNAVAILABLE);
         }
+        if tale == Tale::OmitTwinsUnproven && asks_for(&request, &["eth_getProof"]) {
+            return Told::Nothing(StatusCode::SERVICE_UNAVAILABLE);
+        }
         if matches!(tale, Tale::Limit(tenths) if count * 7 % 10 < tenths) {
             return Told::Nothing(StatusCode::TOO_MANY_REQUESTS);
         }
@@ -167,7 +170,8 @@ impl Shared {
             });
             return Told::Answer(request);
         }
-        if matches!(tale, Tale::Hang(tenths) if count * 7 % 10 < tenths) && asks_for_logs(&request)
+        if matches!(tale, Tale::Hang(tenths) if count * 7 % 10 < tenths)
+            && asks_for(&request, &["eth_getLogs", "eth_getBlockReceipts"])
         {
             std::future::pending::<()>().await;
         }
@@ -209,11 +213,10 @@ impl Shared {
     }
 }
 
-fn asks_for_logs(request: &Value) -> bool {
+fn asks_for(request: &Value, methods: &[&str]) -> bool {
     let mut found = false;
     each(&mut request.clone(), |call| {
-        let method = call["method"].as_str();
-        found |= matches!(method, Some("eth_getLogs" | "eth_getBlockReceipts"));
+        found |= call["method"].as_str().is_some_and(|method| methods.contains(&method));
     });
     found
 }

@@ -12,7 +12,9 @@ pub enum Tale {
     /// Of the logs of one contract about one thing in one block, gives the first alone: blooms and order stay plausible. Its
     /// receipts are whole.
     OmitTwins,
-    /// The same, and its receipts lack them as well.
+    /// The same, and proves nothing: it answers 503 to whoever asks for proofs.
+    OmitTwinsUnproven,
+    /// The same as [`Self::OmitTwins`], and its receipts lack them as well.
     OmitTwinsEverywhere,
     /// Gives no logs of this block.
     OmitBlock(u64),
@@ -126,7 +128,7 @@ pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
 fn spoil_logs(tale: Tale, logs: &mut Vec<Value>, newest: u64) {
     match tale {
         Tale::OmitOneLog if logs.len() > 1 => drop(logs.pop()),
-        Tale::OmitTwins | Tale::OmitTwinsEverywhere => omit_twins(logs),
+        Tale::OmitTwins | Tale::OmitTwinsUnproven | Tale::OmitTwinsEverywhere => omit_twins(logs),
         Tale::OmitBlock(block) => logs.retain(|log| number(&log["blockNumber"]) != block),
         Tale::NoLogs => logs.clear(),
         Tale::LogsLag => logs.retain(|log| number(&log["blockNumber"]) < newest),
