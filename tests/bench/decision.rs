@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::fs::{Advice, fadvise};
 use sesame_attestation::{VerifiedEnclave, WorkerProof};
 use sesame_domain::{Resource, TaskId};
-use sesame_vault::{Asked, Vault, authorize, wanted};
+use sesame_vault::{Asked, KeySource, Location, Vault, authorize, wanted};
 use sesame_view::{Origin, View};
 
 use crate::{
@@ -37,8 +37,9 @@ impl Place {
 
     pub(crate) fn open(&self) -> anyhow::Result<(View, Vault)> {
         let view = View::open(&self.index(), &self.origin)?;
-        let (vault, key) = (self.folder.join("vault"), self.folder.join("vault.key"));
-        Ok((view, Vault::open(&vault, &key, self.origin.chain_id, Address::ZERO)?))
+        let records = Location::Folder(self.folder.join("vault"));
+        let keys = KeySource::Folder(self.folder.join("keys"));
+        Ok((view, Vault::open(&records, &keys, self.origin.chain_id, Address::ZERO)?))
     }
 
     /// Opens the databases and waits until they have written nothing for two seconds: compactions are over.

@@ -7,7 +7,7 @@ use sesame_chain::Deployment;
 use sesame_indexer::Confirmation;
 use sesame_view::History;
 
-use crate::{collateral::CollateralSource, limits::Limits};
+use crate::{collateral::CollateralSource, limits::Limits, vault::Places};
 
 /// How much of the data folder's file system stays free unless told otherwise: 1 GiB.
 pub const DEFAULT_FREE_RESERVE: u64 = 1 << 30;
@@ -26,8 +26,10 @@ pub struct Config {
     pub prove_every: u64,
     /// Where the contracts are.
     pub deployment: Deployment,
-    /// Holds `index/` (disposable), `vault/`, `keys/` and `receipts.log` with its checkpoint (not disposable).
+    /// Holds `index/` (disposable), `keys/` and `receipts.log` with its checkpoint (not disposable).
     pub data_dir: PathBuf,
+    /// Where the vault is (not disposable): [`Places::in_folder`] for one process.
+    pub vault: Places,
     /// Which block is deep enough for a grant.
     pub confirmation: Confirmation,
     /// How many past blocks can still be asked about.

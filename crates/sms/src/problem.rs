@@ -288,8 +288,12 @@ impl From<VaultError> for ApiError {
             }
             VaultError::Missing => Self::new(Code::SecretAbsent, sentence(&error)),
             VaultError::Key(_)
-            | VaultError::WrongKey
+            | VaultError::WrongKey(_)
+            | VaultError::UnknownKey(_)
+            | VaultError::KeysChanging
+            | VaultError::OldFormat
             | VaultError::OtherOrigin
+            | VaultError::OtherIdentity { .. }
             | VaultError::NoVault { .. }
             | VaultError::Store(_)
             | VaultError::Damaged => Self::internal(&error),

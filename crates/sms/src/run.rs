@@ -23,7 +23,7 @@ use sesame_protocol::{
     typed::Domain,
 };
 use sesame_receipts::{Log, LogError};
-use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
+use sesame_vault::{KeyError, KeyFile, VaultError};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -146,14 +146,10 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
     let origin = index::origin(&deployment);
     let folder = &config.data_dir;
-    let keys = Keys::open(folder, config.session_life)?;
+    let keys = Keys::open(folder, !config.vault.hold_a_vault(), config.session_life)?;
     let view = Arc::new(index::open(folder, &deployment)?);
-    let vault = Vault::open(
-        &folder.join("vault"),
-        &folder.join("keys/vault.key"),
-        deployment.chain_id,
-        deployment.asset_registry,
-    )?;
+    let vault = config.vault.open(&deployment)?;
+    vault.belongs_to(keys.identity.address())?;
     let domain =
         Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
     let document = KeysDocument::certify(
@@ -229,9 +225,8 @@ struct Keys {
 
 impl Keys {
     /// Made on the first run; a vault that exists never gets new ones.
-    fn open(folder: &Path, session_life: u64) -> Result<Self, ServeError> {
+    fn open(folder: &Path, first_run: bool, session_life: u64) -> Result<Self, ServeError> {
         fs::create_dir_all(folder).map_err(ServeError::Folder)?;
-        let first_run = !folder.join("vault").exists();
         let load = |name: &str| {
             let path = folder.join("keys").join(name);
             if first_run { KeyFile::load_or_create(&path) } else { KeyFile::load(&path) }

@@ -1,10 +1,12 @@
 //! Reading everything again: does each record authenticate?
 
+use sesame_domain::SecretId;
+
 use crate::{
     error::VaultError,
-    record,
+    record::{self, Header},
     safe::Vault,
-    store::rocks::{Entry, Found},
+    store::{Entry, Found, Values},
 };
 
 /// What a check has found so far.
@@ -27,35 +29,49 @@ impl Vault {
     /// When the store cannot be read any further.
     pub fn check(&self, mut progress: impl FnMut(&Tally)) -> Result<Tally, VaultError> {
         let mut tally = Tally::default();
-        for record in self.store.records() {
-            match record? {
-                Found { key, record: None } => tally.damaged.push(named(&key)),
-                Found { record: Some((_, Entry { header: None, .. })), .. } => {
-                    tally.tombstones += 1
-                }
-                Found {
-                    record: Some((secret, Entry { version, header: Some(header) })), ..
-                } => {
-                    let same = header.metadata.version == version;
-                    let value = self.store.value(&secret, version).ok().flatten();
-                    let opened = value.filter(|_| same).and_then(|sealed| {
-                        record::open(self.home, &secret, &header, &sealed, &self.keys).ok()
-                    });
-                    match opened {
-                        Some(value) => {
-                            tally.records += 1;
-                            tally.bytes += value.expose().len() as u64;
-                        }
-                        None => tally.damaged.push(format!("{secret} version {version}")),
-                    }
-                }
-            }
+        self.store.walk(Values::Read, &mut |found| {
+            self.count(found, &mut tally)?;
             progress(&tally);
-        }
-        for key in self.store.orphans() {
-            tally.damaged.push(named(&key?));
-        }
+            Ok(())
+        })?;
         Ok(tally)
+    }
+
+    fn count(&self, found: Found, tally: &mut Tally) -> Result<(), VaultError> {
+        match found {
+            Found { key, record: None, .. } => tally.damaged.push(named(&key)),
+            Found { record: Some((_, Entry { header: None, .. })), .. } => tally.tombstones += 1,
+            Found {
+                record: Some((secret, Entry { version, header: Some(header) })),
+                value,
+                ..
+            } => match self.authenticate(&secret, version, &header, value)? {
+                Some(bytes) => {
+                    tally.records += 1;
+                    tally.bytes += bytes;
+                }
+                None => tally.damaged.push(format!("{secret} version {version}")),
+            },
+        }
+        Ok(())
+    }
+
+    /// How many bytes a record's value has; none if it does not authenticate.
+    fn authenticate(
+        &self,
+        secret: &SecretId,
+        version: u64,
+        header: &Header,
+        sealed: Option<Vec<u8>>,
+    ) -> Result<Option<u64>, VaultError> {
+        let Some(sealed) = sealed.filter(|_| header.metadata.version == version) else {
+            return Ok(None);
+        };
+        match record::open(self.home, secret, header, &sealed, &self.ring()) {
+            Ok(value) => Ok(Some(value.expose().len() as u64)),
+            Err(VaultError::Damaged | VaultError::UnknownKey(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

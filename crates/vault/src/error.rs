@@ -1,6 +1,8 @@
 //! What can go wrong with the safe.
 
-/// A key file cannot be used.
+use crate::keys::KeyId;
+
+/// A key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -25,6 +27,28 @@ pub enum KeyError {
         /// Which file.
         path: String,
     },
+    /// It holds another key than its name says.
+    #[error("the key file {path} does not hold the key that it is named after")]
+    Misnamed {
+        /// Which file.
+        path: String,
+    },
+    /// A key that the vault needs is not where its keys live.
+    #[error(
+        "the vault's key {id} is missing: put it back at {place}, from your backup or from the replica that has it"
+    )]
+    Missing {
+        /// Which key.
+        id: KeyId,
+        /// Where it is looked for.
+        place: String,
+    },
+    /// It does not open what was wrapped: another key's, or altered.
+    #[error("the key does not open this")]
+    Refused,
+    /// What is given as a key's name is none.
+    #[error("the name of a key has 16 hexadecimal digits")]
+    NoName,
 }
 
 /// The safe refuses, or is broken.
@@ -33,13 +57,33 @@ pub enum KeyError {
 pub enum VaultError {
     /// The key-encryption key cannot be used.
     #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The key file holds another key than the vault was made with.
-    #[error("the key file does not hold the key that this vault was made with")]
-    WrongKey,
+    Key(KeyError),
+    /// A key of the vault's name is not the vault's.
+    #[error("the key {0} is not the one that this vault was made with")]
+    WrongKey(KeyId),
+    /// A record is under a key that is none of the vault's.
+    #[error("a record is under the key {0}, which is none of this vault's")]
+    UnknownKey(KeyId),
+    /// The vault was made by a version that kept its records differently.
+    #[error(
+        "this vault was made by an earlier version, whose records this one cannot read: start that version, or move the vault \
+         away and have the owners push again"
+    )]
+    OldFormat,
+    /// Other writers changed the vault's keys again and again.
+    #[error("the vault's keys keep changing: try again")]
+    KeysChanging,
     /// The vault belongs to another chain or registry.
     #[error("this vault belongs to another chain or asset registry")]
     OtherOrigin,
+    /// The vault belongs to another SMS.
+    #[error(
+        "this vault belongs to the SMS {identity}: start with the identity.key of that one, or with another vault"
+    )]
+    OtherIdentity {
+        /// Whose it is.
+        identity: alloy_primitives::Address,
+    },
     /// There is none where one is looked for.
     #[error("there is no vault in {path}")]
     NoVault {
@@ -63,4 +107,18 @@ pub enum VaultError {
     /// There is nothing to remove.
     #[error("there is no such secret")]
     Missing,
+}
+
+impl From<KeyError> for VaultError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Refused => Self::Damaged,
+            KeyError::File { .. }
+            | KeyError::Exposed { .. }
+            | KeyError::Malformed { .. }
+            | KeyError::Misnamed { .. }
+            | KeyError::Missing { .. }
+            | KeyError::NoName => Self::Key(error),
+        }
+    }
 }

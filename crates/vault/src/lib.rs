@@ -7,6 +7,7 @@ mod keys;
 mod record;
 mod rotate;
 mod safe;
+mod sealing;
 mod secret;
 mod store;
 #[cfg(test)]
@@ -17,7 +18,9 @@ pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
 };
 pub use error::{KeyError, VaultError};
-pub use keys::file::KeyFile;
+pub use keys::{KeyId, KeySource, file::KeyFile};
 pub use record::Metadata;
-pub use safe::{Opened, Push, Removal, Vault};
+pub use rotate::Rotated;
+pub use safe::{Location, Opened, Push, Removal, Vault};
+pub use sealing::{Retired, SealingKey};
 pub use secret::Plaintext;

@@ -4,14 +4,21 @@ use aes_gcm::{
     Aes256Gcm, Nonce,
     aead::{Aead, KeyInit, Payload},
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, FixedBytes};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
 use sesame_domain::SecretId;
 use zeroize::Zeroizing;
 
-use crate::{error::VaultError, keys::ring::Ring, secret::Plaintext};
+use crate::{
+    error::VaultError,
+    keys::{Kek, KeyId, ring::Ring},
+    secret::Plaintext,
+};
 
 const TAG: &[u8] = b"sesame vault record v1";
+
+/// How records are kept; the first way was not numbered.
+const FORMAT: u8 = 2;
 
 /// What is known of a stored secret without opening it.
 #[derive(Debug, Clone, PartialEq, Eq, RlpEncodable, RlpDecodable)]
@@ -42,9 +49,23 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// As the store remembers it.
+    /// As the store remembers it: format (1) ‖ chain id (8) ‖ registry (20).
     pub(crate) fn origin(self) -> Vec<u8> {
-        [self.chain_id.to_be_bytes().as_slice(), self.registry.as_slice()].concat()
+        [[FORMAT].as_slice(), &self.chain_id.to_be_bytes(), self.registry.as_slice()].concat()
+    }
+
+    /// Whether `origin` is this one.
+    ///
+    /// # Errors
+    /// [`VaultError::OldFormat`] or [`VaultError::OtherOrigin`] if it is not.
+    pub(crate) fn check(self, origin: &[u8]) -> Result<(), VaultError> {
+        match origin {
+            origin if origin == self.origin() => Ok(()),
+            origin if self.origin().strip_prefix(&[FORMAT]) == Some(origin) => {
+                Err(VaultError::OldFormat)
+            }
+            _ => Err(VaultError::OtherOrigin),
+        }
     }
 }
 
@@ -52,7 +73,9 @@ impl Home {
 #[derive(Debug, Clone, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 pub(crate) struct Header {
     pub(crate) metadata: Metadata,
-    /// The data key under the key-encryption key: nonce (12) ‖ ciphertext ‖ tag.
+    /// Which key-encryption key the data key is under.
+    key: FixedBytes<8>,
+    /// The data key under it: nonce (12) ‖ ciphertext ‖ tag.
     wrapped_key: Vec<u8>,
 }
 
@@ -73,13 +96,13 @@ pub(crate) fn seal(
     secret: &SecretId,
     metadata: Metadata,
     value: &Plaintext,
-    keys: &Ring,
+    key: &dyn Kek,
 ) -> Result<(Header, Vec<u8>), VaultError> {
     let aad = associated_data(home, secret, &metadata);
     let data_key = Zeroizing::new(rand::random::<[u8; 32]>());
     let sealed = encrypt(&data_key, value.expose(), &aad)?;
-    let wrapped_key = encrypt(keys.newest().bytes(), data_key.as_slice(), &aad)?;
-    Ok((Header { metadata, wrapped_key }, sealed))
+    let wrapped_key = key.wrap(data_key.as_slice(), &aad)?;
+    Ok((Header { metadata, key: key.id().0, wrapped_key }, sealed))
 }
 
 /// Opens a value; any bit changed in header or value is refused.
@@ -91,9 +114,7 @@ pub(crate) fn open(
     keys: &Ring,
 ) -> Result<Plaintext, VaultError> {
     let aad = associated_data(home, secret, &header.metadata);
-    let unwrapped =
-        keys.keys().find_map(|key| decrypt(key.bytes(), &header.wrapped_key, &aad).ok());
-    let data_key = unwrapped.ok_or(VaultError::Damaged)?;
+    let data_key = unwrap(header, &aad, keys)?;
     let data_key: Zeroizing<[u8; 32]> =
         Zeroizing::new(data_key.as_slice().try_into().map_err(|_| VaultError::Damaged)?);
     let value = decrypt(&data_key, sealed, &aad)?;
@@ -103,23 +124,26 @@ pub(crate) fn open(
     Ok(value.into())
 }
 
-/// The header with its data key under the newest key; none if it is already. The value is not touched.
+fn unwrap(header: &Header, aad: &[u8], keys: &Ring) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let id = KeyId(header.key);
+    let key = keys.key(id).ok_or(VaultError::UnknownKey(id))?;
+    Ok(key.unwrap(&header.wrapped_key, aad)?)
+}
+
+/// The header with its data key under the key that seals; none if it is already. The value is not touched.
 pub(crate) fn rewrap(
     home: Home,
     secret: &SecretId,
     header: &Header,
     keys: &Ring,
 ) -> Result<Option<Header>, VaultError> {
-    let aad = associated_data(home, secret, &header.metadata);
-    for (place, key) in keys.keys().enumerate() {
-        let Ok(data_key) = decrypt(key.bytes(), &header.wrapped_key, &aad) else { continue };
-        if place == 0 {
-            return Ok(None);
-        }
-        let wrapped_key = encrypt(keys.newest().bytes(), &data_key, &aad)?;
-        return Ok(Some(Header { wrapped_key, ..header.clone() }));
+    let newest = keys.sealing();
+    if KeyId(header.key) == newest.id() {
+        return Ok(None);
     }
-    Err(VaultError::Damaged)
+    let aad = associated_data(home, secret, &header.metadata);
+    let wrapped_key = newest.wrap(&unwrap(header, &aad, keys)?, &aad)?;
+    Ok(Some(Header { metadata: header.metadata.clone(), key: newest.id().0, wrapped_key }))
 }
 
 /// nonce (12) ‖ ciphertext ‖ tag (16).
@@ -148,13 +172,13 @@ mod tests {
     use sesame_domain::AssetId;
 
     use super::*;
-    use crate::keys::file::KeyFile;
+    use crate::keys::{Keys, file::Folder};
 
     const HOME: Home = Home { chain_id: 1, registry: Address::ZERO };
 
-    fn key(name: &str) -> Ring {
+    fn key() -> Ring {
         let folder = tempfile::tempdir().unwrap();
-        KeyFile::load_or_create(&folder.path().join(name)).unwrap().into()
+        Ring::of(Folder(folder.path().into()).make().unwrap(), &HOME.origin()).unwrap()
     }
 
     fn metadata() -> Metadata {
@@ -176,12 +200,12 @@ mod tests {
 
     fn sealed(key: &Ring) -> (Header, Vec<u8>) {
         let value = Zeroizing::new(b"secret".to_vec()).into();
-        seal(HOME, &secret(7), metadata(), &value, key).unwrap()
+        seal(HOME, &secret(7), metadata(), &value, key.sealing()).unwrap()
     }
 
     #[test]
     fn what_was_sealed_opens() {
-        let key = key("a");
+        let key = key();
         let (header, value) = sealed(&key);
         let opened = open(HOME, &secret(7), &header, &value, &key).unwrap();
         assert_eq!(opened.expose(), b"secret");
@@ -189,7 +213,7 @@ mod tests {
 
     #[test]
     fn one_flipped_bit_anywhere_refuses() {
-        let key = key("a");
+        let key = key();
         let (header, value) = sealed(&key);
         for bit in 0..value.len() * 8 {
             let mut altered = value.clone();
@@ -205,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_field_is_bound() {
-        let key = key("a");
+        let key = key();
         let (header, value) = sealed(&key);
         let with = |change: fn(&mut Metadata)| {
             let mut altered = header.clone();
@@ -229,7 +253,7 @@ mod tests {
 
     #[test]
     fn another_key_refuses() {
-        let (header, value) = sealed(&key("a"));
-        assert!(open(HOME, &secret(7), &header, &value, &key("b")).is_err());
+        let (header, value) = sealed(&key());
+        assert!(open(HOME, &secret(7), &header, &value, &key()).is_err());
     }
 }

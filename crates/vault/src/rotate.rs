@@ -1,46 +1,99 @@
-//! A new key-encryption key: every data key is wrapped anew, no value is touched.
+//! Another key-encryption key: every data key is wrapped anew, no value is touched, and the vault is used all the while.
 //!
-//! The new key is on disk before anything is under it, and the old one goes when nothing is under it any more. Killed anywhere
-//! in between, the vault opens with both, seals with the new one, and rotating goes on where it was.
+//! The store names the new key before anything is under it, and drops the old one's name when nothing is under it any more. A
+//! write that was sealed under the key before is refused by the store and sealed again. Killed anywhere in between, the vault
+//! opens with both keys, seals with the new one, and rotating goes on where it was.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use crate::{error::VaultError, record, safe::Vault, store::rocks::Entry};
+use crate::{
+    error::VaultError,
+    keys::{KeyId, ring::Ring},
+    record,
+    safe::Vault,
+    store::{Entry, KEYS, Rewrapped, Values},
+};
 
 /// Records that are wrapped anew in one write.
 const STEP: usize = 256;
 
+/// What a rotation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotated {
+    /// Records under the new key.
+    pub records: u64,
+    /// The new key.
+    pub key: KeyId,
+}
+
 impl Vault {
-    /// Puts a new key into `key_file`, the file that the vault was opened with, or goes on with it. `progress` hears how many
-    /// records are under the new key. Gives their number.
+    /// Makes a key where the vault's keys live and uses it for nothing yet: for replicas, each of which needs the key before
+    /// [`Self::rotate_key`] takes it up.
     ///
     /// # Errors
-    /// When a record opens with neither key, or the store or a key file fails. The vault is as good as before, and the next
-    /// attempt goes on.
+    /// When it cannot be made.
+    pub fn make_key(&self) -> Result<KeyId, VaultError> {
+        Ok(self.keys.make()?.id())
+    }
+
+    /// Puts every data key under the key `to`, or a new one; or, where a rotation was begun and died, goes on with its key.
+    /// `progress` hears how many records are under the new key.
+    ///
+    /// # Errors
+    /// When a record opens with none of the keys, a key is missing, or the store fails. The vault is as good as before, and the
+    /// next attempt goes on.
     pub fn rotate_key(
-        mut self,
-        key_file: &Path,
+        &self,
+        to: Option<KeyId>,
         mut progress: impl FnMut(u64),
-    ) -> Result<u64, VaultError> {
-        let origin = self.home.origin();
-        self.keys = self.keys.begin(&self.store, key_file, &origin)?;
-        let (mut done, mut wrapped) = (0, Vec::new());
-        for record in self.store.records() {
-            let (secret, Entry { version, header }) = record?.record.ok_or(VaultError::Damaged)?;
-            let Some(header) = header else { continue };
-            if let Some(header) = record::rewrap(self.home, &secret, &header, &self.keys)? {
-                wrapped.push((secret, version, header));
+    ) -> Result<Rotated, VaultError> {
+        let ring = self.begin(to)?;
+        let (mut records, mut wrapped) = (0, Vec::new());
+        self.store.walk(Values::Left, &mut |found| {
+            let (secret, Entry { version, header }) = found.record.ok_or(VaultError::Damaged)?;
+            let Some(before) = header else { return Ok(()) };
+            records += 1;
+            if let Some(after) = record::rewrap(self.home, &secret, &before, &ring)? {
+                wrapped.push(Rewrapped { secret, version, before, after });
             }
-            done += 1;
             if wrapped.len() == STEP {
-                self.store.put_headers(&wrapped)?;
+                self.store.rewrap(&wrapped)?;
                 wrapped.clear();
-                progress(done);
+                progress(records);
             }
+            Ok(())
+        })?;
+        self.store.rewrap(&wrapped)?;
+        self.rewrap_sealing_keys()?;
+        self.finish(&ring)?;
+        Ok(Rotated { records, key: ring.sealing().id() })
+    }
+
+    /// From now on another key seals, and the one before still opens.
+    fn begin(&self, to: Option<KeyId>) -> Result<Arc<Ring>, VaultError> {
+        let ring = self.read_ring()?;
+        if ring.is_changing() || to == Some(ring.sealing().id()) {
+            return Ok(ring);
         }
-        self.store.put_headers(&wrapped)?;
-        self.keys.finish(&self.store, key_file, &origin)?;
-        Ok(done)
+        let key = match to {
+            Some(id) => self.keys.find(id)?,
+            None => self.keys.make()?,
+        };
+        let changed = ring.sealing_with(key, &self.home.origin())?;
+        self.name(&ring, &changed)
+    }
+
+    /// Forgets the older keys: nothing is under them any more.
+    fn finish(&self, ring: &Ring) -> Result<Arc<Ring>, VaultError> {
+        self.name(ring, &ring.sealing_alone(&self.home.origin())?)
+    }
+
+    fn name(&self, before: &Ring, after: &Ring) -> Result<Arc<Ring>, VaultError> {
+        let [before, after] = [before, after].map(|ring| [(KEYS, Some(ring.fact()))]);
+        if !self.store.change_facts(&before, &after)? {
+            return Err(VaultError::KeysChanging);
+        }
+        self.read_ring()
     }
 }
 

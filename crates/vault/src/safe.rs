@@ -1,8 +1,8 @@
 //! The safe: puts secrets in, and opens them for a release.
 
 use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use alloy_primitives::{Address, B256};
@@ -12,13 +12,53 @@ use sesame_protocol::bundle::Omitted;
 use crate::{
     decision::{Release, ReleasedItem, Secrets, Wanted},
     error::VaultError,
-    keys::{file::KeyFile, ring::Ring},
+    keys::{KeySource, Keys, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
-    store::rocks::Store,
+    store::{Entry, KEYS, Record, Store, Write, Written, rocks::Rocks},
 };
 
 const ORIGIN: &str = "origin";
+const IDENTITY: &str = "identity";
+
+/// Versions of one secret, for different contents, that are kept; the oldest goes when there are more.
+pub(crate) const LIVE_VERSIONS: usize = 64;
+
+/// How often a write is tried again when the vault's keys change under it.
+const TRIES: usize = 8;
+
+/// Where a vault's records are kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Location {
+    /// A folder of RocksDB, for one process.
+    Folder(PathBuf),
+}
+
+impl Location {
+    /// Whether there is a vault.
+    #[must_use]
+    pub fn holds_a_vault(&self) -> bool {
+        match self {
+            // RocksDB writes this file last when it makes a database.
+            Self::Folder(path) => path.join("CURRENT").exists(),
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Store>, VaultError> {
+        match self {
+            Self::Folder(path) => Ok(Box::new(Rocks::open(path)?)),
+        }
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+        }
+    }
+}
 
 /// A secret to keep.
 #[derive(Debug)]
@@ -51,40 +91,39 @@ pub struct Opened {
     pub value: Plaintext,
 }
 
-/// Sealed records, and the key that opens them.
+/// Sealed records, and the keys that open them.
 #[derive(Debug)]
 pub struct Vault {
-    pub(crate) store: Store,
-    pub(crate) keys: Ring,
+    pub(crate) store: Box<dyn Store>,
     pub(crate) home: Home,
-    /// Reading the newest version and writing the next one is one step.
-    writing: Mutex<()>,
+    pub(crate) keys: Box<dyn Keys>,
+    ring: RwLock<Arc<Ring>>,
 }
 
 impl Vault {
-    /// Opens the vault in the folder `path` for one chain and asset registry, with the key-encryption key in `key_file`. Both
-    /// are made on the first run; a vault that exists never gets a new key.
+    /// Opens the vault at a location for one chain and asset registry. It is made on the first run, with a new key-encryption key;
+    /// a vault that exists never gets one by itself.
     ///
     /// # Errors
     /// When the store fails, belongs elsewhere, or the key is missing or another one.
     pub fn open(
-        path: &Path,
-        key_file: &Path,
+        at: &Location,
+        keys: &KeySource,
         chain_id: u64,
         registry: Address,
     ) -> Result<Self, VaultError> {
-        let store = Store::open(path)?;
+        let (store, keys) = (at.open()?, keys.open()?);
         let home = Home { chain_id, registry };
         let origin = home.origin();
-        match store.meta(ORIGIN)? {
-            Some(stored) if stored != origin => return Err(VaultError::OtherOrigin),
-            // A vault that exists never gets a new key.
-            Some(_) if !key_file.exists() => drop(KeyFile::load(key_file)?),
-            Some(_) | None => {}
+        if store.fact(ORIGIN)?.is_none() {
+            let first = Ring::of(keys.make()?, &origin)?;
+            let facts = [(ORIGIN, Some(origin.as_slice())), (KEYS, Some(first.fact()))];
+            // Where another process made it meanwhile, its key counts.
+            store.change_facts(&[(ORIGIN, None)], &facts)?;
         }
-        let keys = Ring::open(&store, key_file, &origin)?;
-        store.set_meta(ORIGIN, &origin)?;
-        Ok(Self { store, keys, home, writing: Mutex::new(()) })
+        home.check(&store.fact(ORIGIN)?.ok_or(VaultError::Damaged)?)?;
+        let ring = Ring::read(store.as_ref(), keys.as_ref(), &origin)?;
+        Ok(Self { store, home, keys, ring: RwLock::new(ring.into()) })
     }
 
     /// The same of a vault that is there; none is made.
@@ -92,16 +131,43 @@ impl Vault {
     /// # Errors
     /// As [`Self::open`], or when there is no such vault.
     pub fn open_existing(
-        path: &Path,
-        key_file: &Path,
+        at: &Location,
+        keys: &KeySource,
         chain_id: u64,
         registry: Address,
     ) -> Result<Self, VaultError> {
-        // RocksDB writes this file last when it makes a database.
-        if !path.join("CURRENT").exists() {
-            return Err(VaultError::NoVault { path: path.display().to_string() });
+        if !at.holds_a_vault() {
+            return Err(VaultError::NoVault { path: at.to_string() });
         }
-        Self::open(path, key_file, chain_id, registry)
+        Self::open(at, keys, chain_id, registry)
+    }
+
+    /// Makes the vault the one of this SMS identity, if it is nobody's yet.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherIdentity`] if it is another's, or the store fails.
+    pub fn belongs_to(&self, identity: Address) -> Result<(), VaultError> {
+        let ours = (IDENTITY, Some(identity.as_slice()));
+        self.store.change_facts(&[(IDENTITY, None)], &[ours])?;
+        match self.store.fact(IDENTITY)? {
+            Some(kept) if kept == identity.as_slice() => Ok(()),
+            Some(kept) => Err(VaultError::OtherIdentity {
+                identity: Address::try_from(kept.as_slice()).map_err(|_| VaultError::Damaged)?,
+            }),
+            None => Err(VaultError::Damaged),
+        }
+    }
+
+    /// The keys as this process knows them.
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys as the store names them: others may have changed them.
+    pub(crate) fn read_ring(&self) -> Result<Arc<Ring>, VaultError> {
+        let ring = Arc::new(Ring::read(&*self.store, &*self.keys, &self.home.origin())?);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring.clone();
+        Ok(ring)
     }
 
     /// Keeps a secret; durable when this returns.
@@ -111,15 +177,22 @@ impl Vault {
     pub fn push(&self, push: Push) -> Result<Metadata, VaultError> {
         let size = push.value.expose().len() as u64;
         let metadata = Metadata { size, ..push.metadata };
-        let (header, sealed) =
-            record::seal(self.home, &push.secret, metadata.clone(), &push.value, &self.keys)?;
-        drop(push.value);
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let superseded = self.follows(&push.secret, metadata.version, |older| {
-            older.content_digest == metadata.content_digest
-        })?;
-        self.store.put(&push.secret, metadata.version, Some((&header, &sealed)), &superseded)?;
-        Ok(metadata)
+        let mut ring = self.ring();
+        for _ in 0..TRIES {
+            let (header, sealed) = record::seal(
+                self.home,
+                &push.secret,
+                metadata.clone(),
+                &push.value,
+                ring.sealing(),
+            )?;
+            let record = Some((&header, sealed.as_slice()));
+            if self.write(&push.secret, metadata.version, record, &ring)? {
+                return Ok(metadata);
+            }
+            ring = self.read_ring()?;
+        }
+        Err(VaultError::KeysChanging)
     }
 
     /// Forgets every version of a secret, leaving a tombstone so that versions never fall.
@@ -127,30 +200,37 @@ impl Vault {
     /// # Errors
     /// When there is nothing to forget, the version is not one above the newest, or the store fails.
     pub fn remove(&self, removal: &Removal) -> Result<(), VaultError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.newest(&removal.secret)?.is_none() {
-            return Err(VaultError::Missing);
+        let mut ring = self.ring();
+        for _ in 0..TRIES {
+            if self.newest(&removal.secret)?.is_none() {
+                return Err(VaultError::Missing);
+            }
+            if self.write(&removal.secret, removal.version, None, &ring)? {
+                return Ok(());
+            }
+            ring = self.read_ring()?;
         }
-        let superseded = self.follows(&removal.secret, removal.version, |_| true)?;
-        self.store.put(&removal.secret, removal.version, None, &superseded)
+        Err(VaultError::KeysChanging)
     }
 
-    /// Checks that `version` is the next one and lists the older ones that it supersedes.
-    fn follows(
+    /// Writes a version and forgets what it supersedes; false if the vault's keys are others by now.
+    fn write(
         &self,
         secret: &SecretId,
         version: u64,
-        supersedes: impl Fn(&Metadata) -> bool,
-    ) -> Result<Vec<u64>, VaultError> {
-        let entries = self.store.entries(secret).collect::<Result<Vec<_>, _>>()?;
-        let newest = entries.first().map_or(0, |entry| entry.version);
-        if newest.checked_add(1) != Some(version) {
-            return Err(VaultError::VersionConflict { newest, got: version });
+        record: Option<(&record::Header, &[u8])>,
+        ring: &Ring,
+    ) -> Result<bool, VaultError> {
+        let entries = self.store.entries(secret)?;
+        let superseded = superseded(&entries, record.map(|(header, _)| &header.metadata));
+        let write = Write { secret, version, record, superseded: &superseded, keys: ring.fact() };
+        match self.store.put(&write)? {
+            Written::Done => Ok(true),
+            Written::KeysChanged => Ok(false),
+            Written::NotNext { newest } => {
+                Err(VaultError::VersionConflict { newest, got: version })
+            }
         }
-        let superseded = entries.iter().filter(|entry| {
-            entry.header.as_ref().is_none_or(|header| supersedes(&header.metadata))
-        });
-        Ok(superseded.map(|entry| entry.version).collect())
     }
 
     /// What is known of a secret's newest version; none if there is none or it was removed.
@@ -158,8 +238,7 @@ impl Vault {
     /// # Errors
     /// When the store fails.
     pub fn newest(&self, secret: &SecretId) -> Result<Option<Metadata>, VaultError> {
-        let newest = self.store.entries(secret).next().transpose()?;
-        Ok(newest.and_then(|entry| entry.header).map(|header| header.metadata))
+        Ok(self.store.newest(secret)?.and_then(Entry::into_metadata))
     }
 
     /// The secrets that a requester named, past the one named `after`, at most `limit` of them. Removed ones are left out.
@@ -172,12 +251,7 @@ impl Vault {
         after: Option<&SecretName>,
         limit: usize,
     ) -> Result<Vec<(SecretName, Metadata)>, VaultError> {
-        let newest = self.store.newest_of(requester, after);
-        let kept = newest.filter_map(|entry| match entry {
-            Ok((name, entry)) => entry.header.map(|header| Ok((name, header.metadata))),
-            Err(error) => Some(Err(error)),
-        });
-        kept.take(limit).collect()
+        self.store.named_by(requester, after, limit)
     }
 
     /// The newest version's number, tombstones included; 0 if there never was one.
@@ -185,8 +259,7 @@ impl Vault {
     /// # Errors
     /// When the store fails.
     pub fn newest_version(&self, secret: &SecretId) -> Result<u64, VaultError> {
-        let newest = self.store.entries(secret).next().transpose()?;
-        Ok(newest.map_or(0, |entry| entry.version))
+        Ok(self.store.newest(secret)?.map_or(0, |entry| entry.version))
     }
 
     /// What there is for each secret that a question needs.
@@ -206,13 +279,9 @@ impl Vault {
         secret: &SecretId,
         content: Option<B256>,
     ) -> Result<Option<Metadata>, VaultError> {
-        for entry in self.store.entries(secret) {
-            let Some(header) = entry?.header else { return Ok(None) };
-            if content.is_none_or(|digest| digest == header.metadata.content_digest) {
-                return Ok(Some(header.metadata));
-            }
-        }
-        Ok(None)
+        let Some(content) = content else { return self.newest(secret) };
+        let entries = self.store.entries(secret)?.into_iter().map_while(Entry::into_metadata);
+        Ok(entries.into_iter().find(|metadata| metadata.content_digest == content))
     }
 
     /// Opens what a release allows. Spends the release.
@@ -244,13 +313,29 @@ impl Vault {
     }
 
     fn open_item(&self, item: &ReleasedItem) -> Result<Opened, VaultError> {
-        let header = self.store.header(&item.secret, item.version)?;
-        let header = header.ok_or(VaultError::Missing)?;
-        let sealed = self.store.value(&item.secret, item.version)?;
-        let sealed = sealed.ok_or(VaultError::Damaged)?;
-        let value = record::open(self.home, &item.secret, &header, &sealed, &self.keys)?;
+        let Record { header, value } =
+            self.store.record(&item.secret, item.version)?.ok_or(VaultError::Missing)?;
+        let sealed = value.ok_or(VaultError::Damaged)?;
+        let open = |ring: &Ring| record::open(self.home, &item.secret, &header, &sealed, ring);
+        let value = match open(&self.ring()) {
+            // Another process may have changed the keys.
+            Err(VaultError::UnknownKey(_)) => open(&*self.read_ring()?)?,
+            opened => opened?,
+        };
         Ok(Opened { resource: item.resource, version: item.version, value })
     }
+}
+
+/// The versions that go when one is written: those for the same content, all of them when it is a tombstone, and the oldest when
+/// there would be more than [`LIVE_VERSIONS`].
+fn superseded(entries: &[Entry], by: Option<&Metadata>) -> Vec<u64> {
+    let goes = |entry: &Entry| match (by, &entry.header) {
+        (Some(by), Some(header)) => header.metadata.content_digest == by.content_digest,
+        (None, _) | (_, None) => true,
+    };
+    let (mut gone, live): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| goes(entry));
+    gone.extend(live.into_iter().skip(LIVE_VERSIONS - 1));
+    gone.into_iter().map(|entry| entry.version).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! A task that is allowed everything, for the tests to spoil.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use alloy_primitives::{Address, B256, U256};
 use sesame_attestation::{
@@ -18,7 +21,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     decision::{Asked, Claim, Denials, Release, Secrets, authorize, explain},
+    keys::KeySource,
     record::Metadata,
+    safe::{Location, Vault},
     secret::Plaintext,
 };
 
@@ -99,6 +104,18 @@ pub(crate) fn attested(measurement: u8) -> VerifiedEnclave {
     let document = root.evidence(Imitated::Sgx, &[measurement; 32], report_data);
     let evidence = Evidence::parse("sgx", &document).unwrap();
     verifier.verify(&evidence, &Collateral::Nothing, "nonce", key, NOW).unwrap()
+}
+
+/// Where a vault in this folder is.
+pub(crate) fn places(folder: &Path) -> (Location, KeySource) {
+    let [records, keys] = ["vault", "keys"].map(|name| folder.join(name));
+    (Location::Folder(records), KeySource::Folder(keys))
+}
+
+/// The vault in this folder.
+pub(crate) fn vault_in(folder: &Path) -> Vault {
+    let (records, keys) = places(folder);
+    Vault::open(&records, &keys, 31337, who(1)).unwrap()
 }
 
 pub(crate) fn plaintext(bytes: &[u8]) -> Plaintext {

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use sesame_sms::{
     Admission, Client, CollateralSource, Config, Confirmation, DEFAULT_FREE_RESERVE,
-    DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE,
+    DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE, vault::Places,
 };
 use tokio::net::TcpListener;
 use url::Url;
@@ -143,6 +143,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
             (_, Some(folder)) => CollateralSource::Folder(folder),
             (pccs, None) => CollateralSource::Services { pccs, kds: args.kds_url },
         },
+        vault: Places::in_folder(&args.data_dir),
         data_dir: args.data_dir,
         confirmation: args.confirmations,
         history: args.keep_history,

@@ -8,17 +8,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     safe::{Push, Removal},
-    testing::{metadata, plaintext, who},
+    testing::{metadata, places, plaintext, vault_in, who},
 };
-
-const CHAIN: u64 = 31337;
 
 /// Bytes that lie in one of the vault's tables.
 type Raw = (Vec<u8>, Vec<u8>);
 
 fn open(folder: &TempDir) -> Vault {
-    let (path, key) = (folder.path().join("vault"), folder.path().join("kek.key"));
-    Vault::open(&path, &key, CHAIN, who(1)).unwrap()
+    vault_in(folder.path())
 }
 
 fn secret(name: &str) -> SecretId {
@@ -120,8 +117,8 @@ fn what_belongs_to_nothing_is_named_by_its_key() {
 #[test]
 fn none_is_made_where_there_is_none() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, key) = (folder.path().join("vault"), folder.path().join("kek.key"));
-    let refused = Vault::open_existing(&path, &key, CHAIN, who(1));
+    let (at, keys) = places(folder.path());
+    let refused = Vault::open_existing(&at, &keys, 31337, who(1));
     assert!(matches!(refused, Err(VaultError::NoVault { .. })), "{refused:?}");
-    assert!(!path.exists() && !key.exists());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -8,11 +8,11 @@ use sesame_domain::Asset;
 
 use super::*;
 use crate::{
-    safe::{Push, Vault},
+    safe::Push,
     testing::{
         DEADLINE, EPOCH, NOW, World, asset, asset_secret, attested, content_of, metadata, owner_of,
-        plaintext, requester, requester_secret, sms, task_of, terms_of, the_task, vouched, who,
-        word, worker,
+        plaintext, requester, requester_secret, sms, task_of, terms_of, the_task, vault_in,
+        vouched, who, word, worker,
     },
 };
 
@@ -600,8 +600,7 @@ fn the_vault_is_asked_for_what_the_order_declares() {
 #[test]
 fn a_key_of_other_content_than_was_bought_is_as_good_as_none() {
     let folder = tempfile::tempdir().unwrap();
-    let vault =
-        Vault::open(&folder.path().join("vault"), &folder.path().join("key"), 1, who(1)).unwrap();
+    let vault = vault_in(folder.path());
     let push = |version, content_digest| {
         let metadata = Metadata { content_digest, ..metadata(owner_of(2), EPOCH, version) };
         let push = Push { secret: asset_secret(2), metadata, value: plaintext(b"key") };

@@ -1,118 +1,116 @@
-//! The key-encryption keys of one vault: one, or two while they change.
+//! The key-encryption keys of one vault: the one that seals, and while they change those that still open.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::sync::Arc;
 
+use alloy_primitives::FixedBytes;
+use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
+
+use super::{Kek, KeyId, Keys};
 use crate::{
     error::{KeyError, VaultError},
-    keys::file::KeyFile,
-    record,
-    store::rocks::Store,
+    store::{KEYS, Store},
 };
 
-/// Empty text under the key that every record was sealed with, or may be while keys change.
-const KEY_CHECK: &str = "key_check";
+/// A key by name, and empty text under it: proof that a key of that name is the one.
+#[derive(Debug, RlpEncodable, RlpDecodable)]
+struct Named {
+    id: FixedBytes<8>,
+    check: Vec<u8>,
+}
 
-/// The same under the key to come; there while keys change.
-const NEXT_CHECK: &str = "next_key_check";
+/// The fact [`KEYS`].
+#[derive(Debug, RlpEncodable, RlpDecodable)]
+struct Names {
+    sealing: Named,
+    opening: Vec<Named>,
+}
 
-/// The key that seals, and while keys change the one before it.
-#[derive(Debug)]
+/// The keys that a vault had when its fact was read.
+#[derive(Debug, Clone)]
 pub(crate) struct Ring {
-    newest: KeyFile,
-    older: Option<KeyFile>,
+    sealing: Arc<dyn Kek>,
+    opening: Vec<Arc<dyn Kek>>,
+    fact: Vec<u8>,
 }
 
 impl Ring {
-    /// The keys of the vault in `store`, whose key is in `file` and the one to come beside it. A vault without any gets one.
-    pub(crate) fn open(store: &Store, file: &Path, origin: &[u8]) -> Result<Self, VaultError> {
-        let fits =
-            |key: &KeyFile, check: &[u8]| record::decrypt(key.bytes(), check, origin).is_ok();
-        let Some(check) = store.meta(KEY_CHECK)? else {
-            let newest = KeyFile::load_or_create(file)?;
-            store.set_meta(KEY_CHECK, &record::encrypt(newest.bytes(), &[], origin)?)?;
-            return Ok(Self { newest, older: None });
-        };
-        let key = KeyFile::load(file)?;
-        let next = next(file);
-        if let Some(next_check) = store.meta(NEXT_CHECK)? {
-            let newest = KeyFile::load(&next)?;
-            return if fits(&key, &check) && fits(&newest, &next_check) {
-                Ok(Self { newest, older: Some(key) })
-            } else {
-                Err(VaultError::WrongKey)
-            };
-        }
-        if fits(&key, &check) {
-            return Ok(Self { newest: key, older: None });
-        }
-        // Killed when all was done but this.
-        match KeyFile::load(&next) {
-            Ok(newest) if fits(&newest, &check) => {
-                replace(&next, file)?;
-                Ok(Self { newest, older: None })
+    /// A ring of one new key, which no vault names yet.
+    pub(crate) fn of(key: Box<dyn Kek>, origin: &[u8]) -> Result<Self, VaultError> {
+        Self::naming(key.into(), Vec::new(), origin)
+    }
+
+    /// The keys that the store names.
+    pub(crate) fn read(
+        store: &dyn Store,
+        keys: &dyn Keys,
+        origin: &[u8],
+    ) -> Result<Self, VaultError> {
+        let fact = store.fact(KEYS)?.ok_or(VaultError::Damaged)?;
+        let names = Names::decode(&mut fact.as_slice()).map_err(|_| VaultError::Damaged)?;
+        let find = |named: &Named| -> Result<Arc<dyn Kek>, VaultError> {
+            let key = keys.find(KeyId(named.id))?;
+            match key.unwrap(&named.check, origin) {
+                Ok(_) => Ok(key.into()),
+                Err(KeyError::Refused) => Err(VaultError::WrongKey(key.id())),
+                Err(error) => Err(error.into()),
             }
-            _ => Err(VaultError::WrongKey),
-        }
+        };
+        let opening = names.opening.iter().map(find).collect::<Result<_, _>>()?;
+        Ok(Self { sealing: find(&names.sealing)?, opening, fact })
     }
 
-    /// From now on a new key seals, and the one before still opens. Does nothing where keys are changing already.
-    pub(crate) fn begin(
-        self,
-        store: &Store,
-        file: &Path,
+    fn naming(
+        sealing: Arc<dyn Kek>,
+        opening: Vec<Arc<dyn Kek>>,
         origin: &[u8],
     ) -> Result<Self, VaultError> {
-        if self.older.is_some() {
-            return Ok(self);
-        }
-        let newest = KeyFile::load_or_create(&next(file))?;
-        store.set_meta(NEXT_CHECK, &record::encrypt(newest.bytes(), &[], origin)?)?;
-        Ok(Self { newest, older: Some(self.newest) })
+        let name = |key: &Arc<dyn Kek>| -> Result<Named, VaultError> {
+            Ok(Named { id: key.id().0, check: key.wrap(&[], origin)? })
+        };
+        let names = Names {
+            sealing: name(&sealing)?,
+            opening: opening.iter().map(name).collect::<Result<_, _>>()?,
+        };
+        let mut fact = Vec::new();
+        names.encode(&mut fact);
+        Ok(Self { sealing, opening, fact })
     }
 
-    /// Forgets the older key: nothing is under it any more.
-    pub(crate) fn finish(
-        self,
-        store: &Store,
-        file: &Path,
+    /// The same with another key that seals; the one before still opens.
+    pub(crate) fn sealing_with(
+        &self,
+        key: Box<dyn Kek>,
         origin: &[u8],
     ) -> Result<Self, VaultError> {
-        let check = record::encrypt(self.newest.bytes(), &[], origin)?;
-        store.replace_meta(KEY_CHECK, &check, NEXT_CHECK)?;
-        replace(&next(file), file)?;
-        Ok(Self { older: None, ..self })
+        let opening = std::iter::once(&self.sealing).chain(&self.opening).cloned().collect();
+        Self::naming(key.into(), opening, origin)
     }
 
-    /// What seals.
-    pub(crate) const fn newest(&self) -> &KeyFile {
-        &self.newest
+    /// The same without the keys that only open.
+    pub(crate) fn sealing_alone(&self, origin: &[u8]) -> Result<Self, VaultError> {
+        Self::naming(self.sealing.clone(), Vec::new(), origin)
     }
 
-    /// What may open, the likelier first.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyFile> {
-        std::iter::once(&self.newest).chain(&self.older)
+    /// Whether keys are changing.
+    pub(crate) const fn is_changing(&self) -> bool {
+        !self.opening.is_empty()
     }
-}
 
-#[cfg(test)]
-impl From<KeyFile> for Ring {
-    fn from(newest: KeyFile) -> Self {
-        Self { newest, older: None }
+    /// What the store says of these keys, [`KEYS`].
+    pub(crate) fn fact(&self) -> &[u8] {
+        &self.fact
     }
-}
 
-/// Where the key to come lies.
-fn next(file: &Path) -> PathBuf {
-    file.with_extension("next")
-}
+    /// The key that seals.
+    pub(crate) fn sealing(&self) -> &dyn Kek {
+        self.sealing.as_ref()
+    }
 
-fn replace(next: &Path, file: &Path) -> Result<(), KeyError> {
-    let failed = |source| KeyError::File { path: file.display().to_string(), source };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    fs::rename(next, file)
-        .and_then(|()| fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all())
-        .map_err(|error: io::Error| failed(error))
+    /// The key of that name, if it is one of these.
+    pub(crate) fn key(&self, id: KeyId) -> Option<&dyn Kek> {
+        std::iter::once(&self.sealing)
+            .chain(&self.opening)
+            .map(AsRef::as_ref)
+            .find(|key| key.id() == id)
+    }
 }

@@ -1,9 +1,10 @@
-//! At every moment of a rotation the vault opens whole.
+//! At every moment of a rotation the vault opens whole, and it takes and gives secrets all the while.
 
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use sesame_domain::SecretId;
@@ -13,10 +14,9 @@ use super::*;
 use crate::{
     error::KeyError,
     safe::Push,
-    testing::{metadata, plaintext, who},
+    testing::{metadata, places, plaintext, who},
 };
 
-const CHAIN: u64 = 31337;
 const RECORDS: u64 = 600;
 
 struct Scratch(TempDir);
@@ -31,35 +31,38 @@ impl Scratch {
         scratch
     }
 
-    fn key(&self) -> PathBuf {
-        self.0.path().join("vault.key")
+    fn keys(&self) -> PathBuf {
+        self.0.path().join("keys")
     }
 
-    fn next(&self) -> PathBuf {
-        self.0.path().join("vault.next")
+    fn file(&self, key: KeyId) -> PathBuf {
+        self.keys().join(format!("vault-{key}.key"))
     }
 
     fn open(&self) -> Result<Vault, VaultError> {
-        Vault::open(&self.0.path().join("vault"), &self.key(), CHAIN, who(1))
+        let (at, keys) = places(self.0.path());
+        Vault::open(&at, &keys, 31337, who(1))
     }
 
-    fn rotate(&self) -> Result<u64, VaultError> {
-        self.open()?.rotate_key(&self.key(), |_| {})
-    }
-
-    /// Dies after the first write of new headers.
-    fn die_in_the_middle(&self) {
+    /// Dies after the first write of new headers. Gives the key before and the new one.
+    fn die_in_the_middle(&self) -> (KeyId, KeyId) {
         let vault = self.open().unwrap();
+        let before = vault.ring().sealing().id();
         let died = catch_unwind(AssertUnwindSafe(|| {
-            vault.rotate_key(&self.key(), |_| std::panic::resume_unwind(Box::new(())))
+            vault.rotate_key(None, |_| std::panic::resume_unwind(Box::new(())))
         }));
         assert!(died.is_err());
+        (before, vault.ring().sealing().id())
     }
 
     fn is_whole(&self, records: u64) {
-        let tally = self.open().unwrap().check(|_| {}).unwrap();
-        assert_eq!((tally.records, tally.damaged), (records, Vec::new()));
+        is_whole(&self.open().unwrap(), records);
     }
+}
+
+fn is_whole(vault: &Vault, records: u64) {
+    let tally = vault.check(|_| {}).unwrap();
+    assert_eq!((tally.records, tally.damaged), (records, Vec::new()));
 }
 
 fn push(vault: &Vault, number: u64, version: u64) {
@@ -71,76 +74,99 @@ fn push(vault: &Vault, number: u64, version: u64) {
 #[test]
 fn the_new_key_opens_everything_and_the_old_one_nothing() {
     let scratch = Scratch::filled();
-    let old = fs::read(scratch.key()).unwrap();
-    assert_eq!(scratch.rotate().unwrap(), RECORDS);
-    assert_ne!(fs::read(scratch.key()).unwrap(), old);
-    assert!(!scratch.next().exists());
+    let vault = scratch.open().unwrap();
+    let before = vault.ring().sealing().id();
+    let Rotated { records, key } = vault.rotate_key(None, |_| {}).unwrap();
+    assert_eq!(records, RECORDS);
+    assert_ne!(key, before);
+    is_whole(&vault, RECORDS);
+    drop(vault);
+    fs::remove_file(scratch.file(before)).unwrap();
     scratch.is_whole(RECORDS);
-
-    fs::write(scratch.key(), old).unwrap();
-    assert!(matches!(scratch.open(), Err(VaultError::WrongKey)));
+    fs::remove_file(scratch.file(key)).unwrap();
+    let refused = scratch.open();
+    assert!(matches!(refused, Err(VaultError::Key(KeyError::Missing { .. }))), "{refused:?}");
 }
 
 #[test]
 fn a_rotation_that_died_leaves_a_whole_vault_and_goes_on() {
     let scratch = Scratch::filled();
-    for _ in 0..2 {
-        scratch.die_in_the_middle();
-        scratch.is_whole(RECORDS);
-    }
+    let (before, key) = scratch.die_in_the_middle();
+    scratch.is_whole(RECORDS);
+    assert_eq!(scratch.die_in_the_middle(), (key, key), "the same rotation");
     let vault = scratch.open().unwrap();
     push(&vault, RECORDS, 1);
     push(&vault, 0, 2);
+    is_whole(&vault, RECORDS + 1);
+    let rotated = vault.rotate_key(None, |_| {}).unwrap();
+    assert_eq!(rotated, Rotated { records: RECORDS + 1, key });
     drop(vault);
+    fs::remove_file(scratch.file(before)).unwrap();
     scratch.is_whole(RECORDS + 1);
-    assert_eq!(scratch.rotate().unwrap(), RECORDS + 1);
-    scratch.is_whole(RECORDS + 1);
-    assert!(!scratch.next().exists());
-}
-
-#[test]
-fn a_rotation_that_died_between_store_and_file_is_finished_when_the_vault_opens() {
-    let scratch = Scratch::filled();
-    let old = fs::read(scratch.key()).unwrap();
-    scratch.rotate().unwrap();
-    let new = fs::read(scratch.key()).unwrap();
-    fs::rename(scratch.key(), scratch.next()).unwrap();
-    fs::write(scratch.key(), old).unwrap();
-    fs::set_permissions(scratch.key(), fs::metadata(scratch.next()).unwrap().permissions())
-        .unwrap();
-
-    scratch.is_whole(RECORDS);
-    assert_eq!(fs::read(scratch.key()).unwrap(), new);
-    assert!(!scratch.next().exists());
 }
 
 #[test]
 fn both_keys_are_needed_while_they_change() {
     let scratch = Scratch::filled();
-    scratch.die_in_the_middle();
-    let (key, next) = (scratch.key(), scratch.next());
-    let (old, new) = (fs::read(&key).unwrap(), fs::read(&next).unwrap());
-
-    fs::write(&next, &old).unwrap();
-    assert!(matches!(scratch.open(), Err(VaultError::WrongKey)));
-    fs::write(&next, &new).unwrap();
-    fs::write(&key, &new).unwrap();
-    assert!(matches!(scratch.open(), Err(VaultError::WrongKey)));
-    fs::remove_file(&key).unwrap();
-    assert!(matches!(scratch.open(), Err(VaultError::Key(KeyError::File { .. }))));
-    fs::rename(&next, &key).unwrap();
-    assert!(scratch.open().is_err());
-    assert!(!next.exists(), "a vault that exists never gets a new key");
+    let (before, key) = scratch.die_in_the_middle();
+    for gone in [before, key] {
+        let kept = fs::read(scratch.file(gone)).unwrap();
+        fs::remove_file(scratch.file(gone)).unwrap();
+        let refused = scratch.open();
+        let missing =
+            matches!(&refused, Err(VaultError::Key(KeyError::Missing { id, .. })) if *id == gone);
+        assert!(missing, "{refused:?}");
+        fs::write(scratch.file(gone), kept).unwrap();
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(scratch.file(gone), own).unwrap();
+    }
+    scratch.is_whole(RECORDS);
 }
 
-/// A key made by a run that died at once is taken up, and means nothing before.
 #[test]
-fn a_key_that_nothing_is_under_is_taken_up() {
+fn a_key_that_was_made_before_is_taken_up_by_name() {
     let scratch = Scratch::filled();
-    crate::keys::file::KeyFile::load_or_create(&scratch.next()).unwrap();
-    let next = fs::read(scratch.next()).unwrap();
-    scratch.is_whole(RECORDS);
-    scratch.rotate().unwrap();
-    assert_eq!(fs::read(scratch.key()).unwrap(), next);
-    scratch.is_whole(RECORDS);
+    let vault = scratch.open().unwrap();
+    let made = vault.make_key().unwrap();
+    is_whole(&vault, RECORDS);
+    assert_ne!(vault.ring().sealing().id(), made);
+    assert_eq!(
+        vault.rotate_key(Some(made), |_| {}).unwrap(),
+        Rotated { records: RECORDS, key: made }
+    );
+    is_whole(&vault, RECORDS);
+    let unknown = "0011223344556677".parse().unwrap();
+    let refused = vault.rotate_key(Some(unknown), |_| {});
+    assert!(matches!(refused, Err(VaultError::Key(KeyError::Missing { .. }))), "{refused:?}");
+    is_whole(&vault, RECORDS);
+}
+
+/// A writer that seals under the key before is refused by the store and seals again: nothing stays under a key that goes.
+#[test]
+fn what_is_pushed_while_keys_change_is_under_the_new_key_in_the_end() {
+    let scratch = Scratch::filled();
+    let vault = scratch.open().unwrap();
+    let pushed = AtomicU64::new(0);
+    let mut rotated = Vec::new();
+    std::thread::scope(|scope| {
+        let (vault, pushed) = (&vault, &pushed);
+        let running = scope.spawn(move || {
+            while pushed.load(Ordering::Relaxed) < 300 {
+                let number = pushed.fetch_add(1, Ordering::Relaxed);
+                push(vault, RECORDS + number, 1);
+                push(vault, number, 2);
+            }
+        });
+        while !running.is_finished() {
+            rotated.push(vault.rotate_key(None, |_| {}).unwrap().key);
+        }
+    });
+    let last = vault.rotate_key(None, |_| {}).unwrap().key;
+    drop(vault);
+    for key in rotated {
+        fs::remove_file(scratch.file(key)).unwrap();
+    }
+    let vault = scratch.open().unwrap();
+    assert_eq!(vault.ring().sealing().id(), last);
+    is_whole(&vault, RECORDS + 300);
 }

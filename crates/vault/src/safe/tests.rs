@@ -1,6 +1,10 @@
 //! What goes into the safe comes out for a release alone, once it is in it stays in, and once it is out it is gone.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use alloy_primitives::keccak256;
 use sesame_domain::SecretName;
@@ -37,12 +41,22 @@ impl Scratch {
         self.folder.path().join("vault")
     }
 
+    fn keys(&self) -> KeySource {
+        KeySource::Folder(self.folder.path().join("keys"))
+    }
+
+    /// The file of its one key.
     fn key(&self) -> PathBuf {
-        self.folder.path().join("keys/kek.key")
+        let mut files = fs::read_dir(self.folder.path().join("keys")).unwrap();
+        files.next().unwrap().unwrap().path()
     }
 
     fn open(&self) -> Result<Vault, VaultError> {
-        Vault::open(&self.path(), &self.key(), CHAIN, who(1))
+        self.open_for(CHAIN, who(1))
+    }
+
+    fn open_for(&self, chain: u64, registry: Address) -> Result<Vault, VaultError> {
+        Vault::open(&Location::Folder(self.path()), &self.keys(), chain, registry)
     }
 
     fn close(&mut self) {
@@ -206,9 +220,9 @@ fn what_does_not_fit_and_is_gone_or_altered_refuses_the_whole() {
     let scratch = five_secrets();
     let store = &scratch.vault().store;
     let key = asset_secret(3);
-    let header = store.header(&key, 1).unwrap().unwrap();
+    let header = store.record(&key, 1).unwrap().unwrap().header;
     let release = scratch.release(Resource::Bundle).unwrap();
-    store.put(&key, 1, Some((&header, &[0; 29])), &[]).unwrap();
+    store.forge(&key, 1, Some((&header, &[0; 29]))).unwrap();
     let refused = scratch.vault().open_within(release, 3);
     assert!(matches!(refused, Err(VaultError::Damaged)), "{refused:?}");
     let release = scratch.release(Resource::Bundle).unwrap();
@@ -260,8 +274,7 @@ fn a_tombstone_hides_everything_before_it() {
     assert_eq!(scratch.get(Resource::AppSecret), None);
     assert!(is_missing(scratch.remove(&app(), 4)));
     for version in 1..=3 {
-        assert!(scratch.vault().store.header(&app(), version).unwrap().is_none());
-        assert!(scratch.vault().store.value(&app(), version).unwrap().is_none());
+        assert!(scratch.vault().store.record(&app(), version).unwrap().is_none());
     }
 }
 
@@ -286,9 +299,8 @@ fn a_superseded_value_is_gone() {
     let scratch = Scratch::new();
     scratch.push(&app(), 1, b"one").unwrap();
     scratch.push(&app(), 2, b"two").unwrap();
-    assert!(scratch.vault().store.value(&app(), 1).unwrap().is_none());
-    assert!(scratch.vault().store.header(&app(), 1).unwrap().is_none());
-    assert_eq!(scratch.vault().store.entries(&app()).count(), 1);
+    assert!(scratch.vault().store.record(&app(), 1).unwrap().is_none());
+    assert_eq!(scratch.vault().store.entries(&app()).unwrap().len(), 1);
 }
 
 #[test]
@@ -306,7 +318,8 @@ fn keys_of_different_content_live_side_by_side() {
     push(3, word(9), b"of other content, again");
     push(4, word(10), b"of newer content");
     assert_eq!(get().unwrap(), b"of the content bought");
-    let versions = scratch.vault().store.entries(&key).map(|entry| entry.unwrap().version);
+    let versions = scratch.vault().store.entries(&key).unwrap();
+    let versions = versions.into_iter().map(|entry| entry.version);
     assert_eq!(versions.collect::<Vec<_>>(), [4, 3, 2], "1 was superseded by 3");
     push(5, content_of(2), b"of the content bought, again");
     assert_eq!(get().unwrap(), b"of the content bought, again");
@@ -314,6 +327,21 @@ fn keys_of_different_content_live_side_by_side() {
     assert_eq!(get(), None);
     push(7, word(9), b"after the tombstone");
     assert_eq!(get(), None, "a tombstone is not looked behind");
+}
+
+#[test]
+fn of_too_many_contents_the_oldest_goes() {
+    let scratch = Scratch::new();
+    let (key, most) = (asset_secret(2), LIVE_VERSIONS as u64);
+    for version in 1..=most + 2 {
+        let content_digest = B256::with_last_byte(u8::try_from(version).unwrap());
+        let metadata = Metadata { content_digest, ..metadata(owner_of(2), EPOCH, version) };
+        scratch.push_as(&key, metadata, b"key").unwrap();
+    }
+    let entries = scratch.vault().store.entries(&key).unwrap();
+    let versions: Vec<_> = entries.into_iter().map(|entry| entry.version).collect();
+    assert_eq!(versions, (3..=most + 2).rev().collect::<Vec<_>>());
+    assert!(scratch.vault().store.record(&key, 2).unwrap().is_none());
 }
 
 #[test]
@@ -335,7 +363,7 @@ fn secrets_do_not_run_into_each_other() {
     for (version, secret) in (1_u8..).zip(&secrets) {
         let newest = u64::from(version % 3 + 1);
         assert_eq!(scratch.vault().newest_version(secret).unwrap(), newest, "{secret}");
-        assert_eq!(scratch.vault().store.entries(secret).count(), 1, "{secret}");
+        assert_eq!(scratch.vault().store.entries(secret).unwrap().len(), 1, "{secret}");
     }
     scratch
         .remove(
@@ -369,12 +397,13 @@ fn another_key_is_refused() {
     let mut scratch = Scratch::new();
     scratch.push(&app(), 1, b"one").unwrap();
     scratch.close();
-    let good = fs::read(scratch.key()).unwrap();
-    fs::write(scratch.key(), "11".repeat(32)).unwrap();
-    assert!(matches!(scratch.open(), Err(VaultError::WrongKey)));
-    fs::write(scratch.key(), "no key").unwrap();
+    let key = scratch.key();
+    let good = fs::read(&key).unwrap();
+    fs::write(&key, "11".repeat(32)).unwrap();
+    assert!(matches!(scratch.open(), Err(VaultError::Key(KeyError::Misnamed { .. }))));
+    fs::write(&key, "no key").unwrap();
     assert!(matches!(scratch.open(), Err(VaultError::Key(KeyError::Malformed { .. }))));
-    fs::write(scratch.key(), good).unwrap();
+    fs::write(&key, good).unwrap();
     scratch.reopen();
     assert_eq!(scratch.get(Resource::AppSecret).unwrap(), b"one");
 }
@@ -383,14 +412,15 @@ fn another_key_is_refused() {
 fn a_vault_that_exists_never_gets_a_new_key() {
     let mut scratch = Scratch::new();
     scratch.close();
-    let good = fs::read(scratch.key()).unwrap();
-    fs::remove_file(scratch.key()).unwrap();
-    assert!(matches!(scratch.open(), Err(VaultError::Key(KeyError::File { .. }))));
-    assert!(!scratch.key().exists());
-    fs::create_dir_all(scratch.key().parent().unwrap()).unwrap();
-    fs::write(scratch.key(), good).unwrap();
+    let key = scratch.key();
+    let good = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    assert!(matches!(scratch.open(), Err(VaultError::Key(KeyError::Missing { .. }))));
+    assert!(!key.exists());
+    fs::create_dir_all(key.parent().unwrap()).unwrap();
+    fs::write(&key, good).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(scratch.key(), mode).unwrap();
+    fs::set_permissions(&key, mode).unwrap();
     scratch.reopen();
 }
 
@@ -399,7 +429,7 @@ fn a_vault_of_another_chain_or_registry_is_refused() {
     let mut scratch = Scratch::new();
     scratch.close();
     for (chain, registry) in [(1, who(1)), (CHAIN, who(2)), (CHAIN, Address::ZERO), (0, who(1))] {
-        let refused = Vault::open(&scratch.path(), &scratch.key(), chain, registry);
+        let refused = scratch.open_for(chain, registry);
         assert!(matches!(refused, Err(VaultError::OtherOrigin)), "{chain}, {registry}");
     }
     scratch.reopen();
@@ -487,16 +517,15 @@ fn records_swapped_within_the_store_do_not_open() {
     scratch.push(&mine, 1, b"mine").unwrap();
     scratch.push(&theirs, 1, b"theirs").unwrap();
     let store = &scratch.vault().store;
-    let header = |secret| store.header(secret, 1).unwrap().unwrap();
-    let value = |secret| store.value(secret, 1).unwrap().unwrap();
-    let check = |header: record::Header, value: Vec<u8>| {
-        let good =
-            (store.header(&mine, 1).unwrap().unwrap(), store.value(&mine, 1).unwrap().unwrap());
-        store.put(&mine, 1, Some((&header, &value)), &[]).unwrap();
+    let header = |secret| store.record(secret, 1).unwrap().unwrap().header;
+    let value = |secret| store.record(secret, 1).unwrap().unwrap().value.unwrap();
+    let check = |forged: record::Header, altered: Vec<u8>| {
+        let good = (header(&mine), value(&mine));
+        store.forge(&mine, 1, Some((&forged, &altered))).unwrap();
         let release = scratch.release(Resource::AppSecret).unwrap();
         let opened = scratch.vault().open_release(release);
         assert!(matches!(opened, Err(VaultError::Damaged)), "{opened:?}");
-        store.put(&mine, 1, Some((&good.0, &good.1)), &[]).unwrap();
+        store.forge(&mine, 1, Some((&good.0, &good.1))).unwrap();
     };
     check(header(&mine), value(&theirs));
     let mut lifted = header(&theirs);

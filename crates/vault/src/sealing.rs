@@ -1,0 +1,309 @@
+//! The keys that owners seal to: kept in the vault, so that every replica has them, and told apart by their public half.
+//!
+//! The newest one is for what is sealed from now on. One that was retired still opens for as long as its retirement said, so that
+//! nobody who sealed just before it has to seal again; after that its private half is forgotten and only its public half is
+//! remembered.
+
+use std::fmt;
+
+use alloy_primitives::{B256, FixedBytes};
+use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::VaultError,
+    keys::{KeyId, ring::Ring},
+    record::Home,
+    safe::Vault,
+    store::KEYS,
+};
+
+/// The fact that lists them, the newest first.
+const SEALING: &str = "sealing";
+
+const TAG: &[u8] = b"sesame vault sealing key v1";
+
+/// How often a change is tried again when others change the same.
+const TRIES: usize = 8;
+
+/// A key that owners seal to, or sealed to once.
+pub struct SealingKey {
+    /// The public half, X25519.
+    pub public: B256,
+    /// Since when owners seal to it, seconds since 1970.
+    pub issued_at: u64,
+    /// When another took its place.
+    pub retired: Option<Retired>,
+    /// The private half; none once it is forgotten.
+    pub secret: Option<Zeroizing<[u8; 32]>>,
+}
+
+/// The end of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// When another took its place, seconds since 1970.
+    pub at: u64,
+    /// Until when it still opens, seconds since 1970.
+    pub opens_until: u64,
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, RlpEncodable, RlpDecodable)]
+struct Kept {
+    public: B256,
+    issued_at: u64,
+    /// 0 while it is in use.
+    retired_at: u64,
+    opens_until: u64,
+    /// Which key-encryption key the private half is under.
+    key: FixedBytes<8>,
+    /// Empty once it is forgotten.
+    wrapped: Vec<u8>,
+}
+
+impl Kept {
+    fn new(
+        home: Home,
+        public: B256,
+        secret: &[u8; 32],
+        issued_at: u64,
+        ring: &Ring,
+    ) -> Result<Self, VaultError> {
+        let key = ring.sealing();
+        let wrapped = key.wrap(secret, &associated_data(home, public))?;
+        Ok(Self { public, issued_at, retired_at: 0, opens_until: 0, key: key.id().0, wrapped })
+    }
+
+    fn open(&self, home: Home, ring: &Ring) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
+        if self.wrapped.is_empty() {
+            return Ok(None);
+        }
+        let id = KeyId(self.key);
+        let key = ring.key(id).ok_or(VaultError::UnknownKey(id))?;
+        let secret = key.unwrap(&self.wrapped, &associated_data(home, self.public))?;
+        let secret = secret.as_slice().try_into().map_err(|_| VaultError::Damaged)?;
+        Ok(Some(Zeroizing::new(secret)))
+    }
+
+    fn into_key(self, home: Home, ring: &Ring) -> Result<SealingKey, VaultError> {
+        let secret = self.open(home, ring)?;
+        let retired = (self.retired_at != 0)
+            .then_some(Retired { at: self.retired_at, opens_until: self.opens_until });
+        Ok(SealingKey { public: self.public, issued_at: self.issued_at, retired, secret })
+    }
+
+    fn forget(&mut self) {
+        self.wrapped.clear();
+    }
+}
+
+fn associated_data(home: Home, public: B256) -> Vec<u8> {
+    [TAG, &home.origin(), public.as_slice()].concat()
+}
+
+fn encode(keys: &Vec<Kept>) -> Vec<u8> {
+    let mut fact = Vec::new();
+    keys.encode(&mut fact);
+    fact
+}
+
+impl Vault {
+    /// All of them, the newest first; none before the first was added.
+    ///
+    /// # Errors
+    /// When they do not open, or the store fails.
+    pub fn sealing_keys(&self) -> Result<Vec<SealingKey>, VaultError> {
+        let (_, keys) = self.kept_sealing_keys()?;
+        let open =
+            |ring: &Ring| keys.iter().cloned().map(|kept| kept.into_key(self.home, ring)).collect();
+        match open(&self.ring()) {
+            Err(VaultError::UnknownKey(_)) => open(&*self.read_ring()?),
+            opened => opened,
+        }
+    }
+
+    /// Takes a new key into use; the one before opens until `opens_until`, and what is past its time at `now` is forgotten.
+    ///
+    /// # Errors
+    /// When the store fails, or others keep changing the same.
+    pub fn add_sealing_key(
+        &self,
+        public: B256,
+        secret: &[u8; 32],
+        now: u64,
+        opens_until: u64,
+    ) -> Result<(), VaultError> {
+        self.change_sealing_keys(|keys, ring| {
+            for kept in keys.iter_mut() {
+                if kept.retired_at == 0 {
+                    (kept.retired_at, kept.opens_until) = (now.max(1), opens_until);
+                }
+                // A retirement that is at once ends what an earlier one still left open.
+                kept.opens_until = kept.opens_until.min(opens_until);
+                if kept.opens_until <= now {
+                    kept.forget();
+                }
+            }
+            keys.insert(0, Kept::new(self.home, public, secret, now, ring)?);
+            Ok(())
+        })
+    }
+
+    /// The first key of a vault that has none; does nothing where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::add_sealing_key`].
+    pub fn first_sealing_key(
+        &self,
+        public: B256,
+        secret: &[u8; 32],
+        now: u64,
+    ) -> Result<(), VaultError> {
+        self.change_sealing_keys(|keys, ring| {
+            if keys.is_empty() {
+                keys.push(Kept::new(self.home, public, secret, now, ring)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Wraps them by the ring's newest key.
+    pub(crate) fn rewrap_sealing_keys(&self) -> Result<(), VaultError> {
+        self.change_sealing_keys(|keys, ring| {
+            for kept in keys.iter_mut().filter(|kept| KeyId(kept.key) != ring.sealing().id()) {
+                let Some(secret) = kept.open(self.home, ring)? else { continue };
+                let renewed = Kept::new(self.home, kept.public, &secret, kept.issued_at, ring)?;
+                (kept.key, kept.wrapped) = (renewed.key, renewed.wrapped);
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes them as one, under the keys that the vault has at that moment.
+    fn change_sealing_keys(
+        &self,
+        change: impl Fn(&mut Vec<Kept>, &Ring) -> Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        for _ in 0..TRIES {
+            let ring = self.read_ring()?;
+            let (before, mut keys) = self.kept_sealing_keys()?;
+            change(&mut keys, &ring)?;
+            let after = encode(&keys);
+            let before = [(SEALING, before.as_deref()), (KEYS, Some(ring.fact()))];
+            if self.store.change_facts(&before, &[(SEALING, Some(&after))])? {
+                return Ok(());
+            }
+        }
+        Err(VaultError::KeysChanging)
+    }
+
+    /// The fact, and what it says.
+    fn kept_sealing_keys(&self) -> Result<(Option<Vec<u8>>, Vec<Kept>), VaultError> {
+        let fact = self.store.fact(SEALING)?;
+        let keys = match &fact {
+            Some(fact) => Vec::decode(&mut fact.as_slice()).map_err(|_| VaultError::Damaged)?,
+            None => Vec::new(),
+        };
+        Ok((fact, keys))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::vault_in;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn add(vault: &Vault, byte: u8, now: u64, opens_until: u64) {
+        vault.add_sealing_key(B256::repeat_byte(byte), &[byte; 32], now, opens_until).unwrap();
+    }
+
+    /// Public half, retirement, and whether it still opens.
+    fn listed(vault: &Vault) -> Vec<(u8, Option<Retired>, bool)> {
+        let keys = vault.sealing_keys().unwrap().into_iter();
+        keys.map(|key| {
+            let byte = key.public[0];
+            if let Some(secret) = &key.secret {
+                assert_eq!(**secret, [byte; 32]);
+            }
+            (byte, key.retired, key.secret.is_some())
+        })
+        .collect()
+    }
+
+    fn retired(at: u64, opens_until: u64) -> Option<Retired> {
+        Some(Retired { at, opens_until })
+    }
+
+    #[test]
+    fn the_key_before_opens_for_a_while_and_its_public_half_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(folder.path());
+        assert_eq!(listed(&vault), []);
+        vault.first_sealing_key(B256::repeat_byte(1), &[1; 32], NOW).unwrap();
+        vault.first_sealing_key(B256::repeat_byte(9), &[9; 32], NOW).unwrap();
+        assert_eq!(listed(&vault), [(1, None, true)]);
+        add(&vault, 2, NOW + 10, NOW + 20);
+        let first = (1, retired(NOW + 10, NOW + 20), true);
+        assert_eq!(listed(&vault), [(2, None, true), first]);
+        add(&vault, 3, NOW + 20, NOW + 30);
+        let first = (1, retired(NOW + 10, NOW + 20), false);
+        let second = (2, retired(NOW + 20, NOW + 30), true);
+        assert_eq!(listed(&vault), [(3, None, true), second, first]);
+    }
+
+    #[test]
+    fn a_retirement_at_once_forgets_every_older_private_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(folder.path());
+        add(&vault, 1, NOW, NOW);
+        add(&vault, 2, NOW + 1, NOW + 100);
+        add(&vault, 3, NOW + 2, NOW + 2);
+        let opens: Vec<bool> = listed(&vault).into_iter().map(|(.., opens)| opens).collect();
+        assert_eq!(opens, [true, false, false]);
+    }
+
+    #[test]
+    fn they_change_key_with_the_vault() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = vault_in(folder.path());
+        add(&first, 1, NOW, NOW);
+        add(&first, 2, NOW + 1, NOW + 100);
+        let before = first.ring().sealing().id();
+        first.rotate_key(None, |_| {}).unwrap();
+        drop(first);
+        std::fs::remove_file(folder.path().join(format!("keys/vault-{before}.key"))).unwrap();
+        let opened = vault_in(folder.path());
+        assert!(listed(&opened).iter().all(|(.., opens)| *opens));
+    }
+
+    #[test]
+    fn one_that_was_altered_or_swapped_does_not_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(folder.path());
+        add(&vault, 1, NOW, NOW);
+        add(&vault, 2, NOW + 1, NOW + 100);
+        let (fact, keys) = vault.kept_sealing_keys().unwrap();
+        let forge = |change: fn(&mut Vec<Kept>)| {
+            let mut forged = keys.clone();
+            change(&mut forged);
+            vault.store.change_facts(&[], &[(SEALING, Some(&encode(&forged)))]).unwrap();
+            let refused = vault.sealing_keys();
+            assert!(matches!(refused, Err(VaultError::Damaged)), "{refused:?}");
+        };
+        forge(|keys| keys[0].wrapped[20] ^= 1);
+        forge(|keys| keys[0].public = B256::repeat_byte(7));
+        forge(|keys| {
+            let first = keys[0].wrapped.clone();
+            keys[0].wrapped = std::mem::replace(&mut keys[1].wrapped, first);
+        });
+        vault.store.change_facts(&[], &[(SEALING, fact.as_deref())]).unwrap();
+        assert_eq!(listed(&vault).len(), 2);
+    }
+}
