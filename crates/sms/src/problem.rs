@@ -296,6 +296,7 @@ impl From<VaultError> for ApiError {
             | VaultError::OtherIdentity { .. }
             | VaultError::NoVault { .. }
             | VaultError::Store(_)
+            | VaultError::Backup(_)
             | VaultError::Damaged => Self::internal(&error),
             other => Self::internal(other),
         }

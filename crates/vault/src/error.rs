@@ -1,6 +1,8 @@
 //! What can go wrong with the safe.
 
-use crate::keys::KeyId;
+use std::io;
+
+use crate::{backup::restore::Replaced, keys::KeyId};
 
 /// A key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +106,71 @@ pub enum VaultError {
         /// The version of the write.
         got: u64,
     },
+    /// A backup cannot be made, or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// There is nothing to remove.
     #[error("there is no such secret")]
     Missing,
+}
+
+/// A backup cannot be made, or restored. Where one is refused, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// It cannot be written.
+    #[error("cannot write the backup")]
+    Write(#[source] io::Error),
+    /// It cannot be read.
+    #[error("cannot read the backup")]
+    Read(#[source] io::Error),
+    /// What it would hold could not be restored.
+    #[error(
+        "{record} does not authenticate, so no backup of it can be made: `sesame vault check` lists what is damaged; have the \
+         owners push it again, or remove it"
+    )]
+    Damaged {
+        /// A secret and its version, or a key of the store.
+        record: String,
+    },
+    /// It is none, or its first bytes are not what they were.
+    #[error("this is no backup of a vault that this version knows, or its beginning was altered")]
+    NotOne,
+    /// It is not what was written.
+    #[error("the backup was altered, cut off or put together from several: use another copy")]
+    Altered,
+    /// It is of a vault for another chain or asset registry.
+    #[error("the backup is of the vault of another chain or asset registry")]
+    OtherOrigin,
+    /// It is of another SMS.
+    #[error(
+        "the backup is of the vault of the SMS {identity}: restore it beside the identity.key of that one"
+    )]
+    OtherIdentity {
+        /// Whose it is.
+        identity: alloy_primitives::Address,
+    },
+    /// There is another vault where it should go.
+    #[error("{there}; say --replace to put the backup in its place")]
+    WouldReplace {
+        /// What is there, and what of it would be lost.
+        there: Replaced,
+    },
+    /// A vault that was replaced before lies where this one would be put aside.
+    #[error("{path} is there already, the vault that an earlier restore replaced: move it away")]
+    Aside {
+        /// Where.
+        path: String,
+    },
+    /// A service runs on it, or another restore.
+    #[error("{path} is in use: stop the service first")]
+    InUse {
+        /// What.
+        path: String,
+    },
+    /// The folders cannot be changed.
+    #[error("cannot put the restored vault into place")]
+    Folder(#[source] io::Error),
 }
 
 impl From<KeyError> for VaultError {

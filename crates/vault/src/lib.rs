@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod backup;
 mod check;
 mod decision;
 mod error;
@@ -13,11 +14,16 @@ mod store;
 #[cfg(test)]
 mod testing;
 
+pub use backup::{
+    Backup, Contents,
+    restore::{Replaced, Restore, Restored},
+    rewrite,
+};
 pub use check::Tally;
 pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
 };
-pub use error::{KeyError, VaultError};
+pub use error::{BackupError, KeyError, VaultError};
 pub use keys::{KeyId, KeySource, file::KeyFile};
 pub use record::Metadata;
 pub use rotate::Rotated;

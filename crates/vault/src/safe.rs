@@ -15,11 +15,11 @@ use crate::{
     keys::{KeySource, Keys, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
-    store::{Entry, KEYS, Record, Store, Write, Written, rocks::Rocks},
+    store::{Draft, Entry, Existing, KEYS, Record, Store, Write, Written, draft, rocks::Rocks},
 };
 
-const ORIGIN: &str = "origin";
-const IDENTITY: &str = "identity";
+pub(crate) const ORIGIN: &str = "origin";
+pub(crate) const IDENTITY: &str = "identity";
 
 /// Versions of one secret, for different contents, that are kept; the oldest goes when there are more.
 pub(crate) const LIVE_VERSIONS: usize = 64;
@@ -41,13 +41,37 @@ impl Location {
     pub fn holds_a_vault(&self) -> bool {
         match self {
             // RocksDB writes this file last when it makes a database.
-            Self::Folder(path) => path.join("CURRENT").exists(),
+            Self::Folder(path) => path.join("CURRENT").exists() || draft::waits(path),
         }
     }
 
     fn open(&self) -> Result<Box<dyn Store>, VaultError> {
         match self {
-            Self::Folder(path) => Ok(Box::new(Rocks::open(path)?)),
+            Self::Folder(path) => {
+                draft::finish(path)?;
+                Ok(Box::new(Rocks::open(path)?))
+            }
+        }
+    }
+
+    /// What is there; nobody else may have it open.
+    pub(crate) fn existing(&self) -> Result<Existing, VaultError> {
+        match self {
+            Self::Folder(path) => draft::existing(path),
+        }
+    }
+
+    /// Contents for the place of what is there.
+    pub(crate) fn draft(&self, existing: Existing) -> Result<Box<dyn Draft>, VaultError> {
+        match self {
+            Self::Folder(path) => Ok(Box::new(draft::Folder::begin(path, existing)?)),
+        }
+    }
+
+    /// Where the vault is kept that a restore replaced.
+    pub(crate) fn aside(&self) -> PathBuf {
+        match self {
+            Self::Folder(path) => draft::aside(path),
         }
     }
 }

@@ -45,7 +45,11 @@ impl Ring {
         keys: &dyn Keys,
         origin: &[u8],
     ) -> Result<Self, VaultError> {
-        let fact = store.fact(KEYS)?.ok_or(VaultError::Damaged)?;
+        Self::named(store.fact(KEYS)?.ok_or(VaultError::Damaged)?, keys, origin)
+    }
+
+    /// The keys that this fact names.
+    pub(crate) fn named(fact: Vec<u8>, keys: &dyn Keys, origin: &[u8]) -> Result<Self, VaultError> {
         let names = Names::decode(&mut fact.as_slice()).map_err(|_| VaultError::Damaged)?;
         let find = |named: &Named| -> Result<Arc<dyn Kek>, VaultError> {
             let key = keys.find(KeyId(named.id))?;
@@ -104,6 +108,11 @@ impl Ring {
     /// The key that seals.
     pub(crate) fn sealing(&self) -> &dyn Kek {
         self.sealing.as_ref()
+    }
+
+    /// The names of all, the one that seals first.
+    pub(crate) fn names(&self) -> Vec<KeyId> {
+        std::iter::once(&self.sealing).chain(&self.opening).map(|key| key.id()).collect()
     }
 
     /// The key of that name, if it is one of these.
