@@ -288,6 +288,7 @@ pub fn routes() -> impl Iterator<Item = &'static str> {
 fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
     Router::new()
         .merge(public_surface())
+        .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
         .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
         .merge(enclave_surface().route_layer(gate.layer(|e| KbsError::from(e).into_response())))
         .method_not_allowed_fallback(method_not_allowed)
@@ -306,11 +307,16 @@ fn public_surface() -> Router<Shared> {
         .route("/v1/status", get(public::status::status))
         .route("/v1/keys", get(public::keys::keys))
         .route("/.well-known/jwks.json", get(public::keys::jwks))
+        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
+        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
+}
+
+/// What anybody may ask for, and what costs a decision or a signature each time.
+fn questions() -> Router<Shared> {
+    Router::new()
         .route("/v1/tasks/{task}/explain", get(public::explain::explain))
         .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
         .route("/v1/receipts/key", get(public::receipts::key))
-        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
-        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
 }
 
 fn owner_surface() -> Router<Shared> {

@@ -86,7 +86,8 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u64).range(1..=TOKEN_LIFE),
     )]
     session_life_s: u64,
-    /// How many requests a second one client may send to the owner and the enclave surface; more are answered 429.
+    /// How many requests a second one client may send to the owner and the enclave surface, and to explain and settlement; more
+    /// are answered 429.
     #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
     rate_limit: NonZeroU32,
     /// How many it may send at once.
