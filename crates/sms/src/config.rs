@@ -26,7 +26,8 @@ pub struct Config {
     pub prove_every: u64,
     /// Where the contracts are.
     pub deployment: Deployment,
-    /// Holds `index/` (disposable), `vault/`, `keys/` and `receipts.log` with its checkpoint (not disposable).
+    /// Holds `index/` and `receipts.index/` (disposable), `vault/`, `keys/` and `receipts.log` with its checkpoint (not
+    /// disposable).
     pub data_dir: PathBuf,
     /// Which block is deep enough for a grant.
     pub confirmation: Confirmation,

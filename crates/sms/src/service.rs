@@ -8,8 +8,8 @@ use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Nodes, Pulse};
 use sesame_protocol::{
-    keys::KeysDocument, results::TaskDomain, sealing::SealingKey, signature::Signer, status::Trust,
-    typed::Domain,
+    keys::KeysDocument, receipts::ReceiptLogKey, results::TaskDomain, sealing::SealingKey,
+    signature::Signer, status::Trust, typed::Domain,
 };
 use sesame_receipts::Log;
 use sesame_vault::Vault;
@@ -47,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) asking: Semaphore,
     pub(crate) vault: Vault,
     pub(crate) receipts: Log,
+    /// Certifies whose log it is.
+    pub(crate) receipts_key: ReceiptLogKey,
     pub(crate) trust: Trust,
     pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.
