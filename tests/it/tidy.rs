@@ -45,7 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Heavy dependencies, and the rooms that may have them.
 const HEAVY: &[(&str, &[&str])] = &[
-    ("rocksdb", &["sesame-view", "sesame-vault"]),
+    ("rocksdb", &["sesame-view", "sesame-vault", "sesame-receipts"]),
     ("axum", &["sesame-sms"]),
     ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),

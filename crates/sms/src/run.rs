@@ -16,6 +16,7 @@ use sesame_indexer::{
 };
 use sesame_protocol::{
     operator::SOCKET,
+    receipts::ReceiptLogKey,
     results::TaskDomain,
     signature::{SignatureError, Signer},
     status::Trust,
@@ -85,6 +86,9 @@ pub enum ServeError {
     /// The mirror's task died.
     #[error("the index died, and with it the service")]
     MirrorDied(#[source] tokio::task::JoinError),
+    /// The check of the receipts died.
+    #[error("the check of the log of receipts died, and with it the service")]
+    CheckDied(#[source] tokio::task::JoinError),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[source] io::Error),
@@ -127,6 +131,17 @@ pub async fn run(
         async move { service.shelf.keep_fresh(stop).await }
     });
     operate(&data_dir, service.clone(), &stop, &tasks);
+    let checked = tasks.spawn_blocking({
+        let (service, stop) = (service.clone(), stop.clone());
+        move || {
+            let checked = service.receipts.check(|| stop.is_cancelled());
+            // What releases rest on is not what it was: nothing is released any more.
+            if checked.is_err() {
+                stop.cancel();
+            }
+            checked
+        }
+    });
     let router = router(service, request_time, &gate);
     tasks.spawn(gate.forget_idle(stop.clone()));
     let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -137,6 +152,7 @@ pub async fn run(
     tasks.close();
     tasks.wait().await;
     mirror.await.map_err(ServeError::MirrorDied)??;
+    checked.await.map_err(ServeError::CheckDied)??;
     served
 }
 
@@ -177,6 +193,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         deployment.chain_id,
         keys.receipts.bytes(),
     )?;
+    let receipts_key = ReceiptLogKey::certify(receipts.verifier_key(), &domain, &keys.identity);
     let (publisher, pulse) = watch::channel(Pulse::default());
     let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     // With connections of its own: a mirror that fails over is no concern of owners.
@@ -215,6 +232,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         asking: Semaphore::new(ASKING),
         vault,
         receipts,
+        receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
         turns: Semaphore::new(TURNS),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
@@ -344,12 +362,20 @@ fn enclave_surface() -> Router<Shared> {
         .route("/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}", get(resource::resource_in_path))
 }
 
-async fn not_found(uri: Uri) -> ApiError {
-    ApiError::new(Code::NotFound, format!("There is nothing at {}.", uri.path()))
+async fn not_found(uri: Uri) -> Response {
+    let detail = format!("There is nothing at {}.", uri.path());
+    in_form_of(&uri, ApiError::new(Code::NotFound, detail))
 }
 
-async fn method_not_allowed(method: Method) -> ApiError {
-    ApiError::new(Code::MethodNotAllowed, format!("{method} is not allowed here."))
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let detail = format!("{method} is not allowed here.");
+    in_form_of(&uri, ApiError::new(Code::MethodNotAllowed, detail))
+}
+
+/// An error as the surface has it that was asked.
+fn in_form_of(uri: &Uri, error: ApiError) -> Response {
+    let of_an_enclave = uri.path().starts_with("/kbs/");
+    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
@@ -361,7 +387,7 @@ fn panicked(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
 /// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
 /// blocking thread goes on to its end.
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let of_an_enclave = request.uri().path().starts_with("/kbs/");
+    let uri = request.uri().clone();
     if let Ok(response) = timeout(limit, next.run(request)).await {
         return response;
     }
@@ -370,8 +396,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
          nevertheless: look before you ask again.",
         limit.as_secs_f32()
     );
-    let error = ApiError::new(Code::RequestTimeout, detail);
-    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
+    in_form_of(&uri, ApiError::new(Code::RequestTimeout, detail))
 }
 
 /// One line per request: never a header, a body or a query.
