@@ -15,7 +15,8 @@ use sesame_protocol::{
     jwe::EnclaveKey, rcar, signature::Signer, typed::Domain, voucher::SignedVoucher,
 };
 use sesame_vault::{
-    Asked, Claim, Metadata, Plaintext, Push, Removal, Secrets, Vault, authorize, explain, wanted,
+    Asked, Claim, KeySource, Location, Metadata, Plaintext, Push, Removal, Secrets, Vault,
+    authorize, explain, wanted,
 };
 use tempfile::TempDir;
 
@@ -146,8 +147,9 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new() -> Self {
         let (folder, shelf) = (tempfile::tempdir().unwrap(), shelf());
-        let (path, key) = (folder.path().join("vault"), folder.path().join("vault.key"));
-        let vault = Vault::open(&path, &key, CHAIN, Address::ZERO).unwrap();
+        let records = Location::Folder(folder.path().join("vault"));
+        let keys = KeySource::Folder(folder.path().join("keys"));
+        let vault = Vault::open(&records, &keys, CHAIN, Address::ZERO).unwrap();
         for Deposit { secret, version, metadata } in &shelf {
             let (secret, version) = (secret.clone(), *version);
             match metadata.clone() {
