@@ -27,7 +27,7 @@ mod visible;
 use figures::Figures;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 11] = [
+const NAMES: [&[&str]; 12] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -37,6 +37,7 @@ const NAMES: [&[&str]; 11] = [
     restart::NAMES,
     verify::NAMES,
     receipts::NAMES,
+    receipts::MILLION,
     rcar::NAMES,
     rcar::MILLION,
 ];
@@ -86,6 +87,9 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     }
     if figures.quick {
         return Ok(());
+    }
+    if figures.want(receipts::MILLION) {
+        receipts::million(figures, folder.path())?;
     }
     if figures.want(rcar::MILLION) {
         rcar::million(figures).await?;

@@ -216,7 +216,7 @@ fn public_key_work(
 }
 
 /// What `/proc` says that this process has in memory.
-fn resident_mb() -> anyhow::Result<f64> {
+pub(crate) fn resident_mb() -> anyhow::Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: f64 = line.unwrap_or_default().trim().trim_end_matches("kB").trim().parse()?;

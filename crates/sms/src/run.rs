@@ -308,10 +308,16 @@ fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
         .merge(public_surface())
         .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
         .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(enclave_surface().route_layer(gate.layer(|e| KbsError::from(e).into_response())))
+        .merge(
+            enclave_surface()
+                .route_layer(CatchPanicLayer::custom(|_: Panic| {
+                    KbsError::from(panicked()).into_response()
+                }))
+                .route_layer(gate.layer(|e| KbsError::from(e).into_response())),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
         .layer(middleware::from_fn_with_state(request_time, in_time))
         .layer(middleware::from_fn(log))
         .with_state(service)
@@ -379,9 +385,11 @@ fn in_form_of(uri: &Uri, error: ApiError) -> Response {
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
-fn panicked(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+type Panic = Box<dyn std::any::Any + Send + 'static>;
+
+fn panicked() -> ApiError {
     tracing::error!("a handler panicked");
-    ApiError::new(Code::Internal, "The service failed to answer; its log says why.").into_response()
+    ApiError::new(Code::Internal, "The service failed to answer; its log says why.")
 }
 
 /// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
