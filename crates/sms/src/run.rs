@@ -47,6 +47,7 @@ use crate::{
     reserve::Reserve,
     sealing::{self, Sealing},
     service::{ASKING, Service, Shared, TURNS},
+    vault::IDENTITY,
 };
 
 /// The service cannot start, or had to stop.
@@ -260,7 +261,7 @@ impl Keys {
             if first_run { KeyFile::load_or_create(&path) } else { KeyFile::load(&path) }
         };
         Ok(Self {
-            identity: Signer::from_bytes(load("identity.key")?.bytes())?,
+            identity: Signer::from_bytes(load(IDENTITY)?.bytes())?,
             token: TokenKey::from_bytes(load("token.key")?.bytes(), session_life)?,
             // It opens nothing, and the identity vouches for whichever there is: made where it is missing.
             receipts: KeyFile::load_or_create(&folder.join("keys/receipts.key"))?,
