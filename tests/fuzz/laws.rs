@@ -205,6 +205,14 @@ fn xor<'a>(bytes: impl Iterator<Item = &'a mut u8>, data: &[u8]) {
     bytes.skip(start).zip(change).for_each(|(byte, change)| *byte ^= change);
 }
 
+/// What is inside a backup: what can be read has one spelling.
+pub(crate) fn backup(data: &[u8]) {
+    let mut again = Vec::new();
+    if sesame_vault::rewrite(data, &mut again).is_ok() {
+        assert_eq!(again, data, "another spelling");
+    }
+}
+
 const SNP_DATA: [u8; 64] = [5; 64];
 
 /// A simulated platform of SEV-SNP, known to its verifier.

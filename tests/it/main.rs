@@ -6,7 +6,9 @@
     reason = "the helpers of a story are part of the test"
 )]
 
+mod at_rest;
 mod attest;
+mod backup;
 mod bisect;
 mod conformance;
 mod contract_owner;

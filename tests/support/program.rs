@@ -80,6 +80,12 @@ impl Program {
         self.base.trim_start_matches("http://").to_owned()
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to its log so far.
     #[must_use]
     pub fn said(&self) -> String {
