@@ -11,6 +11,9 @@ mod sealing;
 mod secret;
 mod store;
 #[cfg(test)]
+#[path = "../../../tests/support/postgres.rs"]
+mod server;
+#[cfg(test)]
 mod testing;
 
 pub use check::Tally;
@@ -24,3 +27,4 @@ pub use rotate::Rotated;
 pub use safe::{Location, Opened, Push, Removal, Vault};
 pub use sealing::{Retired, SealingKey};
 pub use secret::Plaintext;
+pub use store::postgres::{DatabaseUrl, UrlError};

@@ -15,7 +15,11 @@ use crate::{
     keys::{KeySource, Keys, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
-    store::{Entry, KEYS, Record, Store, Write, Written, rocks::Rocks},
+    store::{
+        Entry, KEYS, Record, Store, Write, Written,
+        postgres::{DatabaseUrl, Postgres},
+        rocks::Rocks,
+    },
 };
 
 const ORIGIN: &str = "origin";
@@ -33,21 +37,27 @@ const TRIES: usize = 8;
 pub enum Location {
     /// A folder of RocksDB, for one process.
     Folder(PathBuf),
+    /// Tables of a PostgreSQL database, for any number of processes.
+    Postgres(DatabaseUrl),
 }
 
 impl Location {
     /// Whether there is a vault.
-    #[must_use]
-    pub fn holds_a_vault(&self) -> bool {
+    ///
+    /// # Errors
+    /// When the database does not say.
+    pub fn holds_a_vault(&self) -> Result<bool, VaultError> {
         match self {
             // RocksDB writes this file last when it makes a database.
-            Self::Folder(path) => path.join("CURRENT").exists(),
+            Self::Folder(path) => Ok(path.join("CURRENT").exists()),
+            Self::Postgres(url) => Postgres::has_fact(url, ORIGIN),
         }
     }
 
     fn open(&self) -> Result<Box<dyn Store>, VaultError> {
         match self {
             Self::Folder(path) => Ok(Box::new(Rocks::open(path)?)),
+            Self::Postgres(url) => Ok(Box::new(Postgres::open(url)?)),
         }
     }
 }
@@ -56,6 +66,7 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }
@@ -136,7 +147,7 @@ impl Vault {
         chain_id: u64,
         registry: Address,
     ) -> Result<Self, VaultError> {
-        if !at.holds_a_vault() {
+        if !at.holds_a_vault()? {
             return Err(VaultError::NoVault { path: at.to_string() });
         }
         Self::open(at, keys, chain_id, registry)
@@ -340,3 +351,7 @@ fn superseded(entries: &[Entry], by: Option<&Metadata>) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "safe/tests.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same tests, on the other store")]
+mod tests_on_postgres;

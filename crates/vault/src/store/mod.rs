@@ -1,6 +1,7 @@
 //! Where records live: what a store has to be, and the stores there are.
 
 pub(crate) mod codec;
+pub(crate) mod postgres;
 pub(crate) mod rocks;
 
 use std::fmt;
