@@ -13,6 +13,7 @@ use sesame_protocol::{
     signature::Signature65,
     typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
 };
+use sesame_sms::vault::Upkeep;
 use sesame_tests::{Answer, Options, Person, World, key_of, now};
 
 const OCTETS: Option<&str> = Some(SEALED_CONTENT_TYPE);
@@ -393,6 +394,49 @@ async fn two_pushes_at_once_do_not_both_win() {
         }
     }
     assert_eq!(won, 1);
+}
+
+/// The key that owners seal to changes while bodies are on their way: the one before opens until it is retired at once.
+#[tokio::test]
+async fn the_sealing_key_changes_without_downtime_and_a_stolen_one_opens_no_more() {
+    let mut world = World::start().await;
+    let rotate = async |world: &World, overlap| {
+        let upkeep = Upkeep {
+            data_dir: world.sms.config.data_dir.clone(),
+            places: world.sms.config.vault.clone(),
+            deployment: world.deployment.clone(),
+        };
+        upkeep.rotate_sealing_key(overlap).await.unwrap().key
+    };
+    let published = async |world: &World| world.sms.public().keys().await.unwrap();
+    let (a, b) = (world.requester.secret("a"), world.requester.secret("b"));
+    let before = published(&world).await;
+    assert_eq!(before.retired, []);
+    let (on_its_way, late) =
+        (first(&world, &world.requester, &a).await, first(&world, &world.requester, &b).await);
+
+    let key = rotate(&world, 3600).await;
+    let after = published(&world).await;
+    assert_eq!(after.sealing.key, key);
+    assert_eq!(after.retired[0].key, before.sealing.key);
+    after.verify(world.sms.identity, &world.sms.domain(), now()).unwrap();
+    assert_eq!(push(&world, &world.requester, &a, on_its_way).await.status, 201);
+    world.requester.push(&a, b"to the new key").await;
+
+    // Also of a stopped service.
+    world.sms.stop().await;
+    let stolen = key;
+    let key = rotate(&world, 0).await;
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    let after = published(&world).await;
+    let retired: Vec<_> = after.retired.iter().map(|retired| retired.key).collect();
+    assert_eq!((after.sealing.key, retired), (key, vec![stolen, before.sealing.key]));
+    push(&world, &world.requester, &b, late).await.is_problem(422, "wrong_sealing_key");
+    let to_the_stolen =
+        SecretUpdate { smsKey: stolen, ..first(&world, &world.requester, &b).await };
+    push(&world, &world.requester, &b, to_the_stolen).await.is_problem(422, "wrong_sealing_key");
+    world.requester.push(&b, b"to the newest key").await;
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn missing_keys_beside_a_vault_are_refused() {
     world.sms.stop().await;
 
     let vault_key = vault_key(&world);
-    for name in ["identity.key", "sealing.key", "token.key", &vault_key] {
+    for name in ["identity.key", "token.key", &vault_key] {
         let (path, away) = (world.sms.data("keys").join(name), world.folder().join(name));
         fs::rename(&path, &away).unwrap();
         let refusal = Sms::refusal(world.sms.config.clone()).await;

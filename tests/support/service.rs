@@ -16,7 +16,7 @@ use sesame_sms::{Config, ServeError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Answer, eventually};
+use crate::{Answer, eventually, now};
 
 /// How long a service may take to stop.
 const STOPPING: Duration = Duration::from_secs(30);
@@ -159,7 +159,7 @@ impl Sms {
     /// When they are not to be trusted.
     pub async fn keys(&self) -> TrustedKeys {
         let keys = self.public().keys().await.expect("the service answers");
-        keys.verify(self.identity, &self.domain()).expect("its identity certifies its keys")
+        keys.verify(self.identity, &self.domain(), now()).expect("its identity certifies its keys")
     }
 
     /// Why it would not release the task's bundle, if it would not.

@@ -6,8 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     jwk::Jwk,
     signature::{Signature65, SignatureError, Signer, recover},
-    typed::{Domain, SmsKeys},
+    typed::{Domain, RetiredKey, SmsKeys},
 };
+
+/// How old a document may be, seconds: a day. An older one may name keys that were retired since, or stolen.
+pub const MAX_AGE: u64 = 24 * 60 * 60;
+
+/// How far into the future it may be signed, seconds: clocks differ.
+const MAX_SKEW: u64 = 10 * 60;
 
 /// The keys document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +27,12 @@ pub struct KeysDocument {
     pub identity: Address,
     /// The key that owners seal to.
     pub sealing: SealingPublicKey,
+    /// Those before it, the newest first.
+    pub retired: Vec<RetiredSealingKey>,
     /// The P-256 key that signs attestation tokens.
     pub token: Jwk,
+    /// When the document was signed, seconds since 1970.
+    pub signed_at: u64,
     /// The identity's signature over [`SmsKeys`].
     pub signature: Signature65,
 }
@@ -33,8 +43,22 @@ pub struct KeysDocument {
 pub struct SealingPublicKey {
     /// The key, 32 bytes.
     pub key: B256,
-    /// When it was certified, seconds since 1970.
+    /// Since when it is in use, seconds since 1970.
     pub issued_at: u64,
+}
+
+/// A key that owners sealed to before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetiredSealingKey {
+    /// The key, 32 bytes.
+    pub key: B256,
+    /// Since when it was in use, seconds since 1970.
+    pub issued_at: u64,
+    /// When another took its place, seconds since 1970.
+    pub retired_at: u64,
+    /// Until when it opens what was sealed to it, seconds since 1970.
+    pub opens_until: u64,
 }
 
 /// Keys that a pinned identity certified. Only [`KeysDocument::verify`] makes them.
@@ -65,7 +89,7 @@ impl TrustedKeys {
         &self.token
     }
 
-    /// When they were certified, seconds since 1970.
+    /// Since when the key to seal to is in use, seconds since 1970.
     #[must_use]
     pub const fn issued_at(&self) -> u64 {
         self.issued_at
@@ -92,6 +116,17 @@ pub enum KeysError {
         /// Who signed, or who the document says did.
         got: Address,
     },
+    /// The document was signed too long ago, or in the future.
+    #[error(
+        "the keys were certified at {signed_at}, more than a day from now ({now}): compare the clocks; if they agree, \
+         somebody shows you an old answer"
+    )]
+    Stale {
+        /// When it says that it was signed, seconds since 1970.
+        signed_at: u64,
+        /// The caller's time.
+        now: u64,
+    },
     /// The signature is malformed.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -103,28 +138,53 @@ impl KeysDocument {
     pub fn certify(
         domain: &Domain,
         identity: &Signer,
-        sealing: B256,
+        sealing: SealingPublicKey,
+        retired: Vec<RetiredSealingKey>,
         token: Jwk,
-        issued_at: u64,
+        signed_at: u64,
     ) -> Self {
-        let message =
-            SmsKeys { sealingKey: sealing, tokenKey: token.thumbprint(), issuedAt: issued_at };
-        Self {
+        let mut document = Self {
             chain_id: domain.chain_id,
             asset_registry: domain.asset_registry,
             identity: identity.address(),
-            sealing: SealingPublicKey { key: sealing, issued_at },
+            sealing,
+            retired,
             token,
-            signature: identity.sign_hash(domain.signing_hash(&message)),
+            signed_at,
+            signature: Signature65::default(),
+        };
+        document.signature = identity.sign_hash(domain.signing_hash(&document.message()));
+        document
+    }
+
+    fn message(&self) -> SmsKeys {
+        let retired = self.retired.iter().map(|retired| RetiredKey {
+            sealingKey: retired.key,
+            issuedAt: retired.issued_at,
+            retiredAt: retired.retired_at,
+            opensUntil: retired.opens_until,
+        });
+        SmsKeys {
+            sealingKey: self.sealing.key,
+            issuedAt: self.sealing.issued_at,
+            retired: retired.collect(),
+            tokenKey: self.token.thumbprint(),
+            signedAt: self.signed_at,
         }
     }
 
-    /// Trusts the keys if the pinned identity certified them for this deployment.
+    /// Trusts the keys if the pinned identity certified them for this deployment, not long before `now`.
     ///
     /// # Errors
     ///
-    /// If the deployment or the identity is another, or the signature is not the identity's over these very keys.
-    pub fn verify(&self, pinned: Address, domain: &Domain) -> Result<TrustedKeys, KeysError> {
+    /// If the deployment or the identity is another, the signature is not the identity's over these very keys, or it is older
+    /// than [`MAX_AGE`].
+    pub fn verify(
+        &self,
+        pinned: Address,
+        domain: &Domain,
+        now: u64,
+    ) -> Result<TrustedKeys, KeysError> {
         if self.chain_id != domain.chain_id || self.asset_registry != domain.asset_registry {
             return Err(KeysError::WrongDeployment {
                 chain_id: self.chain_id,
@@ -134,14 +194,13 @@ impl KeysDocument {
         if self.identity != pinned {
             return Err(KeysError::WrongIdentity { pinned, got: self.identity });
         }
-        let message = SmsKeys {
-            sealingKey: self.sealing.key,
-            tokenKey: self.token.thumbprint(),
-            issuedAt: self.sealing.issued_at,
-        };
-        let got = recover(domain.signing_hash(&message), &self.signature)?;
+        let got = recover(domain.signing_hash(&self.message()), &self.signature)?;
         if got != pinned {
             return Err(KeysError::WrongIdentity { pinned, got });
+        }
+        let allowed = now.saturating_sub(MAX_AGE)..=now.saturating_add(MAX_SKEW);
+        if !allowed.contains(&self.signed_at) {
+            return Err(KeysError::Stale { signed_at: self.signed_at, now });
         }
         Ok(TrustedKeys {
             identity: pinned,
@@ -163,10 +222,19 @@ mod tests {
         Jwk::new(*EnclaveKey::random().public().p256().unwrap(), ES256)
     }
 
+    const NOW: u64 = 1_800_000_000;
+
     fn certified() -> (Signer, KeysDocument) {
         let identity = Signer::random();
-        let sealing = B256::repeat_byte(5);
-        let document = KeysDocument::certify(&DOMAIN, &identity, sealing, token(), 1_800_000_000);
+        let sealing = SealingPublicKey { key: B256::repeat_byte(5), issued_at: NOW - 10 };
+        let retired = RetiredSealingKey {
+            key: B256::repeat_byte(4),
+            issued_at: NOW - 20,
+            retired_at: NOW - 10,
+            opens_until: NOW,
+        };
+        let document =
+            KeysDocument::certify(&DOMAIN, &identity, sealing, vec![retired], token(), NOW);
         (identity, document)
     }
 
@@ -175,16 +243,22 @@ mod tests {
         let (identity, document) = certified();
         let json = serde_json::to_string(&document).unwrap();
         let document: KeysDocument = serde_json::from_str(&json).unwrap();
-        let keys = document.verify(identity.address(), &DOMAIN).unwrap();
+        let keys = document.verify(identity.address(), &DOMAIN, NOW).unwrap();
         assert_eq!((keys.identity(), keys.sealing()), (identity.address(), document.sealing.key));
-        assert_eq!((keys.token(), keys.issued_at()), (&document.token, 1_800_000_000));
+        assert_eq!((keys.token(), keys.issued_at()), (&document.token, NOW - 10));
     }
 
     #[test]
     fn every_altered_field_is_refused() {
         let (identity, document) = certified();
         let pinned = identity.address();
-        let alter: [fn(&mut KeysDocument); 4] = [
+        let alter: [fn(&mut KeysDocument); 10] = [
+            |document| document.signed_at += 1,
+            |document| document.retired.clear(),
+            |document| document.retired[0].key = B256::ZERO,
+            |document| document.retired[0].issued_at += 1,
+            |document| document.retired[0].retired_at += 1,
+            |document| document.retired[0].opens_until += 1,
             |document| document.sealing.key = B256::ZERO,
             |document| document.sealing.issued_at += 1,
             |document| document.token = token(),
@@ -193,8 +267,21 @@ mod tests {
         for alter in alter {
             let mut altered = document.clone();
             alter(&mut altered);
-            let refused = altered.verify(pinned, &DOMAIN);
+            let refused = altered.verify(pinned, &DOMAIN, NOW);
             assert!(matches!(refused, Err(KeysError::WrongIdentity { .. })), "{refused:?}");
+        }
+    }
+
+    /// Who shows an owner yesterday's answer could have them seal to a key that was stolen and retired since.
+    #[test]
+    fn an_old_document_is_refused() {
+        let (identity, document) = certified();
+        let verify = |now| document.verify(identity.address(), &DOMAIN, now);
+        for now in [NOW - MAX_SKEW, NOW, NOW + MAX_AGE] {
+            assert!(verify(now).is_ok(), "{now}");
+        }
+        for now in [0, NOW - MAX_SKEW - 1, NOW + MAX_AGE + 1, u64::MAX] {
+            assert_eq!(verify(now), Err(KeysError::Stale { signed_at: NOW, now }));
         }
     }
 
@@ -202,7 +289,7 @@ mod tests {
     fn another_identity_or_deployment_is_refused() {
         let (identity, document) = certified();
         let stranger = Signer::random().address();
-        let refused = document.verify(stranger, &DOMAIN);
+        let refused = document.verify(stranger, &DOMAIN, NOW);
         assert_eq!(
             refused,
             Err(KeysError::WrongIdentity { pinned: stranger, got: identity.address() })
@@ -210,7 +297,7 @@ mod tests {
         for other in
             [Domain { chain_id: 1, ..DOMAIN }, Domain { asset_registry: Address::ZERO, ..DOMAIN }]
         {
-            let refused = document.verify(identity.address(), &other);
+            let refused = document.verify(identity.address(), &other, NOW);
             assert!(matches!(refused, Err(KeysError::WrongDeployment { .. })), "{refused:?}");
             // Relabelled to fit, the signature is somebody else's.
             let relabelled = KeysDocument {
@@ -218,7 +305,7 @@ mod tests {
                 asset_registry: other.asset_registry,
                 ..document.clone()
             };
-            let refused = relabelled.verify(identity.address(), &other);
+            let refused = relabelled.verify(identity.address(), &other, NOW);
             assert!(matches!(refused, Err(KeysError::WrongIdentity { .. })), "{refused:?}");
         }
     }
@@ -227,7 +314,7 @@ mod tests {
     fn a_malformed_signature_is_refused_by_name() {
         let (identity, mut document) = certified();
         document.signature[64] = 99;
-        let refused = document.verify(identity.address(), &DOMAIN);
+        let refused = document.verify(identity.address(), &DOMAIN, NOW);
         assert_eq!(refused, Err(KeysError::Signature(SignatureError::BadRecoveryId(99))));
     }
 }

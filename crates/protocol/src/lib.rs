@@ -10,6 +10,8 @@ pub mod owner;
 
 pub mod keys;
 
+pub mod operator;
+
 pub mod jwk;
 
 pub mod jwe;

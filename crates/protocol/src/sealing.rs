@@ -67,6 +67,18 @@ impl SealingKey {
         Self::from_bytes(&random::bytes()).expect("any 32 bytes are an X25519 private key")
     }
 
+    /// The public half of a new key and its private half, for whoever keeps it.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system gives no randomness.
+    #[must_use]
+    pub fn random_pair() -> (B256, Zeroizing<[u8; 32]>) {
+        let secret = random::bytes();
+        let key = Self::from_bytes(&secret).expect("any 32 bytes are an X25519 private key");
+        (key.public, secret)
+    }
+
     /// The public key that owners seal to.
     #[must_use]
     pub const fn public(&self) -> B256 {

@@ -8,8 +8,8 @@ use alloy_sol_types::{Eip712Domain, SolStruct};
 use sesame_domain::SecretId;
 
 pub use messages::{
-    ReceiptLog, ReceiptQuery, ReleasedBundle, RunVoucher, SecretQuery, SecretRemoval, SecretUpdate,
-    SmsKeys,
+    ReceiptLog, ReceiptQuery, ReleasedBundle, RetiredKey, RunVoucher, SecretQuery, SecretRemoval,
+    SecretUpdate, SmsKeys,
 };
 
 mod messages {
@@ -102,15 +102,32 @@ mod messages {
             uint64 deadline;
         }
 
+        /// A key that owners sealed to before.
+        #[derive(Debug, PartialEq, Eq)]
+        struct RetiredKey {
+            /// The X25519 key.
+            bytes32 sealingKey;
+            /// Since when it was in use, seconds since 1970.
+            uint64 issuedAt;
+            /// When another took its place, seconds since 1970.
+            uint64 retiredAt;
+            /// Until when it opens what was sealed to it, seconds since 1970.
+            uint64 opensUntil;
+        }
+
         /// The SMS identity certifies the keys that the SMS works with.
         #[derive(Debug, PartialEq, Eq)]
         struct SmsKeys {
             /// The X25519 key that owners seal to.
             bytes32 sealingKey;
+            /// Since when it is in use, seconds since 1970.
+            uint64 issuedAt;
+            /// Those before it, the newest first.
+            RetiredKey[] retired;
             /// RFC 7638 thumbprint (SHA-256) of the key that signs attestation tokens.
             bytes32 tokenKey;
-            /// When the keys were certified, seconds since 1970.
-            uint64 issuedAt;
+            /// When this was signed, seconds since 1970.
+            uint64 signedAt;
         }
 
         /// The SMS identity signs the bundle that it releases to one enclave key.
@@ -256,8 +273,15 @@ mod tests {
                 "smsKeys",
                 domain.signing_hash(&SmsKeys {
                     sealingKey: word(0xe1),
-                    tokenKey: word(0xe2),
                     issuedAt: 1_800_000_000,
+                    retired: vec![RetiredKey {
+                        sealingKey: word(0xe3),
+                        issuedAt: 1_700_000_000,
+                        retiredAt: 1_800_000_000,
+                        opensUntil: 1_800_086_400,
+                    }],
+                    tokenKey: word(0xe2),
+                    signedAt: 1_800_000_100,
                 }),
             ),
             (

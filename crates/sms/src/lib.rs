@@ -7,6 +7,7 @@ mod enclave;
 pub mod index;
 mod limits;
 mod metrics;
+mod operator;
 mod owner;
 mod path;
 mod pool;
@@ -15,6 +16,7 @@ mod public;
 mod receipt;
 mod reserve;
 mod run;
+mod sealing;
 mod service;
 pub mod vault;
 

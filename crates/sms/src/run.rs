@@ -15,9 +15,8 @@ use sesame_indexer::{
     Backfill, Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError,
 };
 use sesame_protocol::{
-    keys::KeysDocument,
+    operator::SOCKET,
     results::TaskDomain,
-    sealing::{SealingError, SealingKey},
     signature::{SignatureError, Signer},
     status::Trust,
     typed::Domain,
@@ -40,11 +39,12 @@ use crate::{
     index::{self, IndexError},
     limits::Gate,
     metrics::Metrics,
-    owner,
+    operator, owner,
     pool::Pool,
     problem::{ApiError, Code, KbsError},
     public,
     reserve::Reserve,
+    sealing::{self, Sealing},
     service::{ASKING, Service, Shared, TURNS},
 };
 
@@ -64,9 +64,6 @@ pub enum ServeError {
     /// A key file holds no key of its kind.
     #[error("the token key is not a P-256 key")]
     Token(#[from] p256::elliptic_curve::Error),
-    /// A key file holds no key of its kind.
-    #[error("the sealing key is not an X25519 key")]
-    Sealing(#[from] SealingError),
     /// The vault cannot be opened.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -104,6 +101,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let request_time = config.request_time;
     let gate = Gate::new(&config.limits);
+    let data_dir = config.data_dir.clone();
     let (service, mirror) = open(config).await?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let address = listener.local_addr().map_err(ServeError::Listener)?;
@@ -128,6 +126,7 @@ pub async fn run(
         let (service, stop) = (service.clone(), stop.clone());
         async move { service.shelf.keep_fresh(stop).await }
     });
+    operate(&data_dir, service.clone(), &stop, &tasks);
     let router = router(service, request_time, &gate);
     tasks.spawn(gate.forget_idle(stop.clone()));
     let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -141,6 +140,25 @@ pub async fn run(
     served
 }
 
+/// Serves the operator's socket until the service stops.
+fn operate(data_dir: &Path, service: Shared, stop: &CancellationToken, tasks: &TaskTracker) {
+    let listener = match operator::listen(data_dir) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "there is no socket for the operator: sesame vault works on a stopped service alone");
+            return;
+        }
+    };
+    let (stop, socket) = (stop.clone(), data_dir.join(SOCKET));
+    tasks.spawn(async move {
+        let served = axum::serve(listener, operator::router(service));
+        if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::warn!(%error, "the operator's socket failed");
+        }
+        let _ = fs::remove_file(socket);
+    });
+}
+
 /// Opens everything that the service stands on, refusing what does not belong together.
 async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
@@ -150,15 +168,9 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let view = Arc::new(index::open(folder, &deployment)?);
     let vault = config.vault.open(&deployment)?;
     vault.belongs_to(keys.identity.address())?;
+    sealing::first(&vault, clock::now())?;
     let domain =
         Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
-    let document = KeysDocument::certify(
-        &domain,
-        &keys.identity,
-        keys.sealing.public(),
-        keys.token.public().clone(),
-        clock::now(),
-    );
     let receipts = Log::open(
         &folder.join("receipts.log"),
         keys.identity.address(),
@@ -194,9 +206,8 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         domain,
         tasks,
         identity: keys.identity,
-        sealing: keys.sealing,
+        sealing: Sealing::default(),
         token: keys.token,
-        keys: document,
         verifier: Verifier::new(config.policy),
         shelf: Shelf::new(config.collateral)?,
         view,
@@ -217,7 +228,6 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
 
 struct Keys {
     identity: Signer,
-    sealing: SealingKey,
     token: TokenKey,
     /// Signs the heads of the log of receipts.
     receipts: KeyFile,
@@ -233,7 +243,6 @@ impl Keys {
         };
         Ok(Self {
             identity: Signer::from_bytes(load("identity.key")?.bytes())?,
-            sealing: SealingKey::from_bytes(load("sealing.key")?.bytes())?,
             token: TokenKey::from_bytes(load("token.key")?.bytes(), session_life)?,
             // It opens nothing, and the identity vouches for whichever there is: made where it is missing.
             receipts: KeyFile::load_or_create(&folder.join("keys/receipts.key"))?,

@@ -7,10 +7,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Nodes, Pulse};
-use sesame_protocol::{
-    keys::KeysDocument, results::TaskDomain, sealing::SealingKey, signature::Signer, status::Trust,
-    typed::Domain,
-};
+use sesame_protocol::{results::TaskDomain, signature::Signer, status::Trust, typed::Domain};
 use sesame_receipts::Log;
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
@@ -23,6 +20,7 @@ use crate::{
     pool::Pool,
     problem::{ApiError, Code},
     reserve::Reserve,
+    sealing::Sealing,
 };
 
 /// Demands an answer at this block or later.
@@ -35,9 +33,8 @@ pub(crate) struct Service {
     pub(crate) domain: Domain,
     pub(crate) tasks: TaskDomain,
     pub(crate) identity: Signer,
-    pub(crate) sealing: SealingKey,
+    pub(crate) sealing: Sealing,
     pub(crate) token: TokenKey,
-    pub(crate) keys: KeysDocument,
     pub(crate) verifier: Verifier,
     pub(crate) shelf: Shelf,
     pub(crate) view: Arc<View>,

@@ -37,7 +37,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Explain(args) => return explain::run(&args, context).await,
         Command::Status => status::run(context).await?,
         Command::Index(command) => return index::run(command, context).await,
-        Command::Vault(command) => return vault::run(&command, context),
+        Command::Vault(command) => return vault::run(command, context).await,
         Command::Completions(args) => completions::run(&args, context),
     }
     Ok(0)

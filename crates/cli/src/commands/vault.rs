@@ -1,4 +1,4 @@
-//! `sesame vault`: the secrets of a stopped service, looked after.
+//! `sesame vault`: the secrets and keys of a service, looked after, whether it runs or not.
 
 use std::{
     path::PathBuf,
@@ -8,7 +8,8 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sesame_sms::vault::{self, KeyId, Places, Rotated};
+use sesame_protocol::operator::{Checked, KeyRotated, SealingKeyRotated};
+use sesame_sms::vault::{KeyId, Places, Upkeep};
 
 use crate::{context::Context, output::Answer};
 
@@ -39,18 +40,31 @@ Example:
   (copy keys/vault-<name>.key to every replica)
   sesame vault rotate-key --to <name> --data-dir /var/lib/sesame")]
     MakeKey(VaultArgs),
+    /// Make another key for owners to seal to.
+    #[command(after_help = "\
+Example:
+  sesame vault rotate-sealing-key --data-dir /var/lib/sesame
+  sesame vault rotate-sealing-key --overlap-h 0        # the key was stolen
+
+Owners ask for the key before they seal, so they notice nothing. Keys of before stay in /v1/keys as a record. An owner's client
+refuses an answer of /v1/keys that is older than a day: that is how long a stolen key can be shown to owners after all.")]
+    RotateSealingKey(RotateSealingArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VaultArgs {
-    /// The service's data folder; the service must be stopped.
+    /// The service's data folder. A service that runs does the work itself; be the user that it runs as.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data_dir: PathBuf,
 }
 
 impl VaultArgs {
-    fn places(&self) -> Places {
-        Places::in_folder(&self.data_dir)
+    fn upkeep(&self, context: &Context) -> anyhow::Result<Upkeep> {
+        Ok(Upkeep {
+            places: Places::in_folder(&self.data_dir),
+            data_dir: self.data_dir.clone(),
+            deployment: context.deployment()?,
+        })
     }
 }
 
@@ -63,48 +77,62 @@ pub(crate) struct RotateArgs {
     to: Option<KeyId>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct RotateSealingArgs {
+    #[command(flatten)]
+    vault: VaultArgs,
+    /// For how long the key before still opens what was sealed to it, in hours; 0 if it was stolen: then what is on its way has to
+    /// be sealed again.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    overlap_h: u64,
+}
+
 /// Runs the command; gives the exit code.
-pub(crate) fn run(command: &VaultCommand, context: &Context) -> anyhow::Result<u8> {
+pub(crate) async fn run(command: VaultCommand, context: &Context) -> anyhow::Result<u8> {
     match command {
-        VaultCommand::Check(args) => check(args, context),
-        VaultCommand::RotateKey(args) => rotate_key(args, context),
-        VaultCommand::MakeKey(args) => make_key(args, context),
+        VaultCommand::Check(args) => check(&args, context).await,
+        VaultCommand::RotateKey(args) => rotate_key(&args, context).await,
+        VaultCommand::MakeKey(args) => make_key(&args, context).await,
+        VaultCommand::RotateSealingKey(args) => rotate_sealing_key(&args, context).await,
     }
 }
 
-fn check(args: &VaultArgs, context: &Context) -> anyhow::Result<u8> {
-    let mut tell = told_now_and_then(context);
-    let deployment = context.deployment()?;
-    let tally = vault::check(&args.places(), &deployment, |tally| tell(tally.records));
-    let tally = tally.context("cannot check the vault")?;
+async fn check(args: &VaultArgs, context: &Context) -> anyhow::Result<u8> {
+    let checked = args.upkeep(context)?.check(told_now_and_then(context)).await;
+    let Checked { records, bytes, tombstones, damaged } =
+        checked.context("cannot check the vault")?;
     context.output.show(&Answer::Fields(vec![
-        ("records", json!(tally.records)),
-        ("bytes", json!(tally.bytes)),
-        ("tombstones", json!(tally.tombstones)),
-        ("damaged", json!(tally.damaged)),
+        ("records", json!(records)),
+        ("bytes", json!(bytes)),
+        ("tombstones", json!(tombstones)),
+        ("damaged", json!(damaged)),
     ]));
-    Ok(if tally.damaged.is_empty() { 0 } else { 2 })
+    Ok(if damaged.is_empty() { 0 } else { 2 })
 }
 
-fn rotate_key(args: &RotateArgs, context: &Context) -> anyhow::Result<u8> {
-    let (places, tell) = (args.vault.places(), told_now_and_then(context));
-    let rotated = vault::rotate_key(&places, &context.deployment()?, args.to, tell);
-    let Rotated { records, key } = rotated.context("cannot change the vault's key")?;
-    context
-        .output
-        .show(&Answer::Fields(vec![("records", json!(records)), ("key", json!(key.to_string()))]));
+async fn rotate_key(args: &RotateArgs, context: &Context) -> anyhow::Result<u8> {
+    let rotated = args.vault.upkeep(context)?.rotate_key(args.to, told_now_and_then(context)).await;
+    let KeyRotated { records, key } = rotated.context("cannot change the vault's key")?;
+    context.output.show(&Answer::Fields(vec![("records", json!(records)), ("key", json!(key))]));
     Ok(0)
 }
 
-fn make_key(args: &VaultArgs, context: &Context) -> anyhow::Result<u8> {
-    let key = vault::make_key(&args.places(), &context.deployment()?);
-    let key = key.context("cannot make a key")?;
-    context.output.show(&Answer::Fields(vec![("key", json!(key.to_string()))]));
+async fn make_key(args: &VaultArgs, context: &Context) -> anyhow::Result<u8> {
+    let made = args.upkeep(context)?.make_key().await.context("cannot make a key")?;
+    context.output.show(&Answer::Fields(vec![("key", json!(made.key))]));
+    Ok(0)
+}
+
+async fn rotate_sealing_key(args: &RotateSealingArgs, context: &Context) -> anyhow::Result<u8> {
+    let overlap = args.overlap_h.saturating_mul(60 * 60);
+    let rotated = args.vault.upkeep(context)?.rotate_sealing_key(overlap).await;
+    let SealingKeyRotated { key, issued_at } = rotated.context("cannot change the sealing key")?;
+    context.output.show(&Answer::Fields(vec![("key", json!(key)), ("issuedAt", json!(issued_at))]));
     Ok(0)
 }
 
 /// Tells a person how far it is, every now and then.
-fn told_now_and_then(context: &Context) -> impl FnMut(u64) {
+fn told_now_and_then(context: &Context) -> impl FnMut(u64) + Send + 'static {
     let (output, mut told) = (context.output, Instant::now());
     move |records| {
         if told.elapsed() >= TOLD {

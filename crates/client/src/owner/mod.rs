@@ -100,7 +100,7 @@ impl Owner {
         options: &PushOptions,
     ) -> Result<SecretMetadata, ClientError> {
         self.check(secret)?;
-        let keys = self.keys().await?;
+        let keys = self.keys(now).await?;
         let version = self.next_version(now, secret).await?;
         let update = SecretUpdate {
             transferable: options.transferable,
@@ -242,10 +242,10 @@ impl Owner {
         }
     }
 
-    async fn keys(&self) -> Result<TrustedKeys, ClientError> {
+    async fn keys(&self, now: u64) -> Result<TrustedKeys, ClientError> {
         let request = self.http.client().get(self.http.url("v1/keys")?);
         let document: KeysDocument = send(request, MAX_DOCUMENT).await?.success()?;
-        Ok(document.verify(self.sms, &self.domain)?)
+        Ok(document.verify(self.sms, &self.domain, now)?)
     }
 
     fn request(

@@ -7,7 +7,7 @@ use sesame_domain::AssetId;
 use sesame_protocol::{
     jwe::EnclaveKey,
     jwk::{ES256, Jwk},
-    keys::KeysError,
+    keys::{KeysDocument, KeysError, SealingPublicKey},
     owner::OwnerError,
     sealing::SealingKey,
 };
@@ -88,7 +88,8 @@ impl Sms {
         let domain = Domain { chain_id: if elsewhere { 1 } else { DOMAIN.chain_id }, ..DOMAIN };
         let stranger = Signer::random();
         let identity = if self.fault == Fault::KeysOfAnother { &stranger } else { &self.identity };
-        let document = KeysDocument::certify(&domain, identity, self.sealing.public(), token, NOW);
+        let sealing = SealingPublicKey { key: self.sealing.public(), issued_at: NOW };
+        let document = KeysDocument::certify(&domain, identity, sealing, Vec::new(), token, NOW);
         Reply::json(200, &serde_json::to_string(&document).unwrap())
     }
 

@@ -81,7 +81,8 @@ fn keep(
 ) -> Result<Metadata, ApiError> {
     // Once more, since many bodies may have been on their way at once.
     service.reserve.check()?;
-    let value = update.open(&secret, sealed, &service.sealing)?.into();
+    let key = service.sealing_key(update.sms_key)?;
+    let value = update.open(&secret, sealed, &key)?.into();
     let metadata = Metadata {
         owner: update.owner,
         epoch: update.epoch,

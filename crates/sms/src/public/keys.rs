@@ -3,10 +3,13 @@
 use axum::{Json, extract::State};
 use sesame_protocol::{jwk::JwkSet, keys::KeysDocument};
 
-use crate::service::Shared;
+use crate::{
+    problem::ApiError,
+    service::{Shared, blocking},
+};
 
-pub(crate) async fn keys(State(service): State<Shared>) -> Json<KeysDocument> {
-    Json(service.keys.clone())
+pub(crate) async fn keys(State(service): State<Shared>) -> Result<Json<KeysDocument>, ApiError> {
+    blocking(move || Ok(Json(KeysDocument::clone(&*service.keys()?)))).await
 }
 
 /// What others verify attestation tokens with.
