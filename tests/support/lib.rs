@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "a story stops where JSON is not what it should be")]
 
 mod answer;
+mod balancer;
 mod chance;
 mod drip;
 mod enclave;
@@ -20,6 +21,7 @@ mod wait;
 mod world;
 
 pub use answer::{Answer, codes_of};
+pub use balancer::Balancer;
 pub use chance::seeded;
 pub use drip::drip;
 pub use enclave::{Attester, Build, Enclave};

@@ -122,7 +122,9 @@ impl Postgres {
         self.folder.path().join("log")
     }
 
-    fn said(&self) -> String {
+    /// What it wrote to its log so far.
+    #[must_use]
+    pub fn said(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 

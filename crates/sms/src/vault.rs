@@ -14,7 +14,7 @@ use sesame_protocol::operator::{
 };
 use sesame_vault::{Rotated, Tally, Vault, VaultError};
 
-pub use sesame_vault::{KeyId, KeySource, Location};
+pub use sesame_vault::{DatabaseUrl, KeyId, KeySource, Location, UrlError};
 
 use crate::{clock, sealing};
 
@@ -37,7 +37,7 @@ impl Places {
         }
     }
 
-    pub(crate) fn hold_a_vault(&self) -> bool {
+    pub(crate) fn hold_a_vault(&self) -> Result<bool, VaultError> {
         self.records.holds_a_vault()
     }
 

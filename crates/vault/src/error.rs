@@ -97,7 +97,9 @@ pub enum VaultError {
     #[error("the vault's database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database does not answer, or not in time.
-    #[error("the vault's database does not answer: nothing is released or kept until it does")]
+    #[error(
+        "the vault's database does not answer: a write may have been done nevertheless, look before you try again"
+    )]
     Unavailable {
         /// Which one, without a password; not for strangers.
         place: String,

@@ -9,10 +9,11 @@ mod rotate;
 mod safe;
 mod sealing;
 mod secret;
-mod store;
 #[cfg(test)]
 #[path = "../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "the stories use more of it")]
 mod server;
+mod store;
 #[cfg(test)]
 mod testing;
 

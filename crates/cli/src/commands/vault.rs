@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use sesame_protocol::operator::{Checked, KeyRotated, SealingKeyRotated};
-use sesame_sms::vault::{KeyId, Places, Upkeep};
+use sesame_sms::vault::{KeyId, Upkeep};
 
-use crate::{context::Context, output::Answer};
+use crate::{context::Context, database::DatabaseArgs, output::Answer};
 
 /// How often a person is told how far it is.
 const TOLD: Duration = Duration::from_secs(2);
@@ -56,12 +56,14 @@ pub(crate) struct VaultArgs {
     /// The service's data folder. A service that runs does the work itself; be the user that it runs as.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
 }
 
 impl VaultArgs {
     fn upkeep(&self, context: &Context) -> anyhow::Result<Upkeep> {
         Ok(Upkeep {
-            places: Places::in_folder(&self.data_dir),
+            places: self.database.places(&self.data_dir)?,
             data_dir: self.data_dir.clone(),
             deployment: context.deployment()?,
         })

@@ -93,7 +93,9 @@ impl fmt::Display for Failure {
             Self::Pool(error) => error.fmt(f),
             Self::Sql(error) => error.fmt(f),
             Self::Slow => write!(f, "no answer within {} s", ATTEMPT.as_secs()),
-            Self::Unknown => f.write_str("whether it was written is not known: look before you try again"),
+            Self::Unknown => {
+                f.write_str("whether it was written is not known: look before you try again")
+            }
             Self::Vault(error) => error.fmt(f),
         }
     }
@@ -116,8 +118,14 @@ impl Failure {
             Self::Sql(error) => remedy(error),
             Self::Slow => Remedy::AgainInDoubt,
             // No connection, so nothing was asked of it.
-            Self::Pool(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
-                if remedy(error) == Remedy::None { Remedy::None } else { Remedy::Again }
+            Self::Pool(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            ) => {
+                if remedy(error) == Remedy::None {
+                    Remedy::None
+                } else {
+                    Remedy::Again
+                }
             }
             Self::Pool(PoolError::Timeout(_)) | Self::Unknown => Remedy::GiveUp,
             Self::Pool(_) | Self::Vault(_) => Remedy::None,
@@ -234,7 +242,10 @@ impl Database {
     }
 
     /// One step on a connection of one's own. It is not tried again.
-    pub(super) fn step<T>(&self, step: impl Future<Output = Result<T, Failure>>) -> Result<T, VaultError> {
+    pub(super) fn step<T>(
+        &self,
+        step: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, VaultError> {
         self.block_on(step).map_err(|failure| self.error(failure))
     }
 

@@ -18,10 +18,7 @@ use tokio_postgres::{IsolationLevel, Row};
 use self::database::{Client, Database, Failure};
 pub use self::url::{DatabaseUrl, UrlError};
 use super::{Entry, Fact, Found, KEYS, Record, Rewrapped, Store, Values, Write, Written, codec};
-use crate::{
-    error::VaultError,
-    record::Metadata,
-};
+use crate::{error::VaultError, record::Metadata};
 
 /// Rows of a walk that are in memory at a time: values may have 4 MiB each.
 const WITH_VALUES: i32 = 8;
@@ -180,8 +177,10 @@ impl Store for Postgres {
             Values::Left => (WALK_HEADERS, WITHOUT_VALUES),
         };
         let mut client = self.0.connection()?;
-        let moment =
-            client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let moment = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true);
         let moment = self.0.step(async { Ok(moment.start().await?) })?;
         let cursor = self.0.step(async { Ok(moment.bind(query, &[]).await?) })?;
         loop {
@@ -303,10 +302,16 @@ fn entry(row: &Row) -> Result<Entry, VaultError> {
     Ok(Entry { version, header: codec::decode(&get::<Vec<u8>>(row, 1)?)? })
 }
 
-fn get<'r, T: tokio_postgres::types::FromSql<'r>>(row: &'r Row, at: usize) -> Result<T, VaultError> {
+fn get<'r, T: tokio_postgres::types::FromSql<'r>>(
+    row: &'r Row,
+    at: usize,
+) -> Result<T, VaultError> {
     row.try_get(at).map_err(|_| VaultError::Damaged)
 }
 
 fn number(version: u64) -> Result<i64, VaultError> {
     i64::try_from(version).map_err(|_| VaultError::Damaged)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,9 +21,9 @@ pub(super) fn connector(tls: &Tls) -> Result<Option<MakeRustlsConnect>, VaultErr
         .map_err(|error| VaultError::Database(error.into()))?;
     let config = match tls {
         Tls::Disabled => return Ok(None),
-        Tls::Any => config
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        Tls::Any => {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        }
         Tls::Verified(path) => config.with_root_certificates(roots(path.as_deref())?),
     };
     Ok(Some(MakeRustlsConnect::new(config.with_no_client_auth())))
