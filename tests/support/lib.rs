@@ -5,12 +5,14 @@
 #![expect(clippy::indexing_slicing, reason = "a story stops where JSON is not what it should be")]
 
 mod answer;
+mod balancer;
 mod chance;
 mod drip;
 mod enclave;
 mod liar;
 mod node;
 mod people;
+mod postgres;
 mod program;
 mod scene;
 mod service;
@@ -19,12 +21,14 @@ mod wait;
 mod world;
 
 pub use answer::{Answer, codes_of};
+pub use balancer::Balancer;
 pub use chance::seeded;
 pub use drip::drip;
 pub use enclave::{Attester, Build, Enclave};
 pub use liar::{Liar, Tale};
 pub use node::{Mood, Node};
 pub use people::Person;
+pub use postgres::{PASSWORD, Postgres, free_port};
 pub use program::{Launch, Program, program};
 pub use scene::{Scene, key_of};
 pub use service::Sms;

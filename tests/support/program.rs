@@ -48,7 +48,16 @@ impl Program {
     /// When it does not.
     #[must_use]
     pub fn start(launch: &Launch<'_>) -> Self {
-        let mut child = launch.command().stderr(Stdio::piped()).spawn().expect("it can be started");
+        Self::of(launch.command())
+    }
+
+    /// Starts it by this command and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it can be started");
         let errors = child.stderr.take().expect("it has an error output");
         let mut lines = BufReader::new(errors).lines().map_while(Result::ok);
         let mut said = String::new();

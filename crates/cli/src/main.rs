@@ -4,6 +4,7 @@ mod account;
 mod args;
 mod commands;
 mod context;
+mod database;
 mod failure;
 mod output;
 mod parse;

@@ -497,7 +497,7 @@ fn scan(
         if verified.is_some_and(altered) {
             return Err(broken());
         }
-        if kept.tree.size() % AT_ONCE == 0 {
+        if kept.tree.size().is_multiple_of(AT_ONCE) {
             write(mem::take(&mut rows), kept.cursor())?;
         }
     }

@@ -103,6 +103,8 @@ codes! {
     DoesNotOpen = "does_not_open", UNPROCESSABLE_ENTITY, "the sealed body does not open";
     /// The data folder's file system has no room for secrets but the reserve.
     StorageLow = "storage_low", INSUFFICIENT_STORAGE, "no room for another secret";
+    /// The database that the vault is in does not answer; what was being written may be there.
+    VaultUnavailable = "vault_unavailable", SERVICE_UNAVAILABLE, "the vault's database does not answer";
     /// There is no such secret.
     SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
     /// The request, its body included, took longer than the service's limit.
@@ -287,6 +289,10 @@ impl From<VaultError> for ApiError {
                 Self::new(Code::VersionConflict, sentence(&error))
             }
             VaultError::Missing => Self::new(Code::SecretAbsent, sentence(&error)),
+            VaultError::Unavailable { place, .. } => {
+                tracing::error!(place, reason = chain(&error), "the vault's database fails");
+                Self::new(Code::VaultUnavailable, sentence(&error))
+            }
             VaultError::Key(_)
             | VaultError::WrongKey(_)
             | VaultError::UnknownKey(_)
@@ -297,6 +303,10 @@ impl From<VaultError> for ApiError {
             | VaultError::NoVault { .. }
             | VaultError::Store(_)
             | VaultError::Backup(_)
+            | VaultError::Database(_)
+            | VaultError::Url(_)
+            | VaultError::NoRoots { .. }
+            | VaultError::NewerSchema { .. }
             | VaultError::Damaged => Self::internal(&error),
             other => Self::internal(other),
         }

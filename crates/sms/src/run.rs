@@ -23,7 +23,7 @@ use sesame_protocol::{
     typed::Domain,
 };
 use sesame_receipts::{Log, LogError};
-use sesame_vault::{KeyError, KeyFile, VaultError};
+use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -84,6 +84,9 @@ pub enum ServeError {
     /// The mirror had to stop.
     #[error("the index stopped, and with it the service")]
     Mirror(#[from] MirrorError),
+    /// What opens the vault died.
+    #[error("the vault's opening died")]
+    OpeningDied(#[source] tokio::task::JoinError),
     /// The mirror's task died.
     #[error("the index died, and with it the service")]
     MirrorDied(#[source] tokio::task::JoinError),
@@ -181,11 +184,12 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
     let origin = index::origin(&deployment);
     let folder = &config.data_dir;
-    let keys = Keys::open(folder, !config.vault.hold_a_vault(), config.session_life)?;
+    let opening = tokio::task::spawn_blocking({
+        let config = config.clone();
+        move || open_vault(&config)
+    });
+    let (keys, vault) = opening.await.map_err(ServeError::OpeningDied)??;
     let view = Arc::new(index::open(folder, &deployment)?);
-    let vault = config.vault.open(&deployment)?;
-    vault.belongs_to(keys.identity.address())?;
-    sealing::first(&vault, clock::now())?;
     let domain =
         Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
     let receipts = Log::open(
@@ -243,6 +247,16 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
     };
     Ok((service, mirror))
+}
+
+/// The service's keys and its vault, which belong together. Blocks for as long as a database takes to answer.
+fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
+    let first_run = !config.vault.hold_a_vault()?;
+    let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
+    let vault = config.vault.open(&config.deployment)?;
+    vault.belongs_to(keys.identity.address())?;
+    sealing::first(&vault, clock::now())?;
+    Ok((keys, vault))
 }
 
 struct Keys {

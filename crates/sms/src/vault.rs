@@ -18,7 +18,9 @@ use sesame_protocol::{
 };
 use sesame_vault::{Contents, KeyError, KeyFile, Restore, Rotated, Tally, Vault, VaultError};
 
-pub use sesame_vault::{Backup, KeyId, KeySource, Location, Replaced, Restored};
+pub use sesame_vault::{
+    Backup, DatabaseUrl, KeyId, KeySource, Location, Replaced, Restored, UrlError,
+};
 
 use crate::{clock, sealing};
 
@@ -44,7 +46,7 @@ impl Places {
         }
     }
 
-    pub(crate) fn hold_a_vault(&self) -> bool {
+    pub(crate) fn hold_a_vault(&self) -> Result<bool, VaultError> {
         self.records.holds_a_vault()
     }
 

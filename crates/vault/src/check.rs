@@ -84,3 +84,7 @@ pub(crate) fn named(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "check/tests.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same tests, on the other store")]
+mod tests_on_postgres;

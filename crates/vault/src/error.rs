@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{backup::restore::Replaced, keys::KeyId};
+use crate::{backup::restore::Replaced, keys::KeyId, store::postgres::UrlError};
 
 /// A key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,39 @@ pub enum VaultError {
     /// RocksDB failed.
     #[error("the vault's store failed")]
     Store(#[from] rocksdb::Error),
+    /// The database refuses what it was asked.
+    #[error("the vault's database failed")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database does not answer, or not in time.
+    #[error(
+        "the vault's database does not answer: a write may have been done nevertheless, look before you try again"
+    )]
+    Unavailable {
+        /// Which one, without a password; not for strangers.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The URL of the database cannot be used.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// No root certificates to check the database's by.
+    #[error("there are no root certificates in {path}, to check the database's certificate by")]
+    NoRoots {
+        /// Where they were looked for.
+        path: String,
+    },
+    /// The tables are those of a later version.
+    #[error(
+        "the vault's tables are of version {found}, and this program knows them up to {known}: start a newer one"
+    )]
+    NewerSchema {
+        /// The tables' version.
+        found: usize,
+        /// The newest that is known here.
+        known: usize,
+    },
     /// A record was altered or damaged.
     #[error("a record of the vault does not authenticate: it was altered or damaged")]
     Damaged,

@@ -10,6 +10,10 @@ mod rotate;
 mod safe;
 mod sealing;
 mod secret;
+#[cfg(test)]
+#[path = "../../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "the stories use more of it")]
+mod server;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -30,3 +34,4 @@ pub use rotate::Rotated;
 pub use safe::{Location, Opened, Push, Removal, Vault};
 pub use sealing::{Retired, SealingKey};
 pub use secret::Plaintext;
+pub use store::postgres::{DatabaseUrl, UrlError};

@@ -99,3 +99,7 @@ impl Vault {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "rotate/tests.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same tests, on the other store")]
+mod tests_on_postgres;

@@ -15,7 +15,11 @@ use crate::{
     keys::{KeySource, Keys, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
-    store::{Draft, Entry, Existing, KEYS, Record, Store, Write, Written, draft, rocks::Rocks},
+    store::{
+        Draft, Entry, Existing, KEYS, Record, Store, Write, Written, draft,
+        postgres::{DatabaseUrl, Postgres},
+        rocks::Rocks,
+    },
 };
 
 pub(crate) const ORIGIN: &str = "origin";
@@ -33,15 +37,20 @@ const TRIES: usize = 8;
 pub enum Location {
     /// A folder of RocksDB, for one process.
     Folder(PathBuf),
+    /// Tables of a PostgreSQL database, for any number of processes.
+    Postgres(Box<DatabaseUrl>),
 }
 
 impl Location {
     /// Whether there is a vault.
-    #[must_use]
-    pub fn holds_a_vault(&self) -> bool {
+    ///
+    /// # Errors
+    /// When the database does not say.
+    pub fn holds_a_vault(&self) -> Result<bool, VaultError> {
         match self {
             // RocksDB writes this file last when it makes a database.
-            Self::Folder(path) => path.join("CURRENT").exists() || draft::waits(path),
+            Self::Folder(path) => Ok(path.join("CURRENT").exists() || draft::waits(path)),
+            Self::Postgres(url) => Postgres::has_fact(url, ORIGIN),
         }
     }
 
@@ -51,13 +60,15 @@ impl Location {
                 draft::finish(path)?;
                 Ok(Box::new(Rocks::open(path)?))
             }
+            Self::Postgres(url) => Ok(Box::new(Postgres::open(url)?)),
         }
     }
 
-    /// What is there; nobody else may have it open.
+    /// What is there; of a folder, nobody else may have it open.
     pub(crate) fn existing(&self) -> Result<Existing, VaultError> {
         match self {
             Self::Folder(path) => draft::existing(path),
+            Self::Postgres(url) => Ok(Existing::Store(Box::new(Postgres::open(url)?))),
         }
     }
 
@@ -65,13 +76,15 @@ impl Location {
     pub(crate) fn draft(&self, existing: Existing) -> Result<Box<dyn Draft>, VaultError> {
         match self {
             Self::Folder(path) => Ok(Box::new(draft::Folder::begin(path, existing)?)),
+            Self::Postgres(url) => Ok(Box::new(Postgres::draft(url)?)),
         }
     }
 
-    /// Where the vault is kept that a restore replaced.
-    pub(crate) fn aside(&self) -> PathBuf {
+    /// Where the vault is kept that a restore replaced; nowhere if it was in a database.
+    pub(crate) fn aside(&self) -> Option<PathBuf> {
         match self {
-            Self::Folder(path) => draft::aside(path),
+            Self::Folder(path) => Some(draft::aside(path)),
+            Self::Postgres(_) => None,
         }
     }
 }
@@ -80,6 +93,7 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }
@@ -160,7 +174,7 @@ impl Vault {
         chain_id: u64,
         registry: Address,
     ) -> Result<Self, VaultError> {
-        if !at.holds_a_vault() {
+        if !at.holds_a_vault()? {
             return Err(VaultError::NoVault { path: at.to_string() });
         }
         Self::open(at, keys, chain_id, registry)
@@ -364,3 +378,7 @@ fn superseded(entries: &[Entry], by: Option<&Metadata>) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "safe/tests.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same tests, on the other store")]
+mod tests_on_postgres;

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
 };
 
 use alloy_primitives::{Address, B256, U256};
@@ -17,14 +17,17 @@ use sesame_domain::{
 use sesame_protocol::{
     jwe::EnclaveKey, rcar, signature::Signer, typed::Domain, voucher::SignedVoucher,
 };
+use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::{
     decision::{Asked, Claim, Denials, Release, Secrets, authorize, explain},
+    error::VaultError,
     keys::KeySource,
     record::Metadata,
     safe::{Location, Vault},
     secret::Plaintext,
+    server::Postgres,
 };
 
 pub(crate) const NOW: u64 = 10_000;
@@ -104,6 +107,46 @@ pub(crate) fn attested(measurement: u8) -> VerifiedEnclave {
     let document = root.evidence(Imitated::Sgx, &[measurement; 32], report_data);
     let evidence = Evidence::parse("sgx", &document).unwrap();
     verifier.verify(&evidence, &Collateral::Nothing, "nonce", key, NOW).unwrap()
+}
+
+/// A place for one vault, of either kind. Gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) folder: TempDir,
+    pub(crate) records: Location,
+    pub(crate) keys: KeySource,
+    /// The server that the records are at, and the name of their database.
+    pub(crate) server: Option<(Arc<Postgres>, String)>,
+}
+
+impl Ground {
+    /// In PostgreSQL for a module whose name ends so, and in a folder for any other: one file of tests is two modules.
+    pub(crate) fn of(module: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (records, keys) = places(folder.path());
+        if !module.ends_with("on_postgres") {
+            return Self { folder, records, keys, server: None };
+        }
+        let server = server();
+        let database = format!("vault_{:x}", rand::random::<u64>());
+        let records = Location::Postgres(server.database(&database).parse().unwrap());
+        Self { folder, records, keys, server: Some((server, database)) }
+    }
+
+    pub(crate) fn open(&self) -> Result<Vault, VaultError> {
+        Vault::open(&self.records, &self.keys, 31337, who(1))
+    }
+}
+
+/// One server for all tests of this process that run at a time.
+pub(crate) fn server() -> Arc<Postgres> {
+    static RUNNING: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Postgres::start());
+        *running = Arc::downgrade(&server);
+        server
+    })
 }
 
 /// Where a vault in this folder is.

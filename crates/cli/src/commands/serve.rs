@@ -11,13 +11,13 @@ use anyhow::Context as _;
 use clap::Args;
 use sesame_sms::{
     Admission, Client, CollateralSource, Config, Confirmation, DEFAULT_FREE_RESERVE,
-    DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE, vault::Places,
+    DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE,
 };
 use tokio::net::TcpListener;
 use url::Url;
 
 use super::stopped;
-use crate::context::Context;
+use crate::{context::Context, database::DatabaseArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -32,6 +32,8 @@ pub(crate) struct ServeArgs {
     /// Holds the mirror, the vault and the keys.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Where to listen; port 0 takes any free one and logs it.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -144,7 +146,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
             (_, Some(folder)) => CollateralSource::Folder(folder),
             (pccs, None) => CollateralSource::Services { pccs, kds: args.kds_url },
         },
-        vault: Places::in_folder(&args.data_dir),
+        vault: args.database.places(&args.data_dir)?,
         data_dir: args.data_dir,
         confirmation: args.confirmations,
         history: args.keep_history,

@@ -11,10 +11,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use sesame_protocol::operator::{BackedUp, Checked, KeyRotated, SealingKeyRotated};
-use sesame_sms::vault::{Backup, Change, KeyId, Places, Restored, Upkeep};
+use sesame_sms::vault::{Backup, Change, KeyId, Restored, Upkeep};
 use tempfile::NamedTempFile;
 
-use crate::{context::Context, output::Answer};
+use crate::{context::Context, database::DatabaseArgs, output::Answer};
 
 /// How often a person is told how far it is.
 const TOLD: Duration = Duration::from_secs(2);
@@ -98,6 +98,8 @@ pub(crate) struct RestoreArgs {
     /// The service's data folder, with its keys in place.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Only verify the backup, and change nothing.
     #[arg(long, conflicts_with = "replace")]
     dry_run: bool,
@@ -111,17 +113,19 @@ pub(crate) struct VaultArgs {
     /// The service's data folder. A service that runs does the work itself; be the user that it runs as.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
 }
 
 impl VaultArgs {
     fn upkeep(&self, context: &Context) -> anyhow::Result<Upkeep> {
-        upkeep(&self.data_dir, context)
+        upkeep(&self.database, &self.data_dir, context)
     }
 }
 
-fn upkeep(data_dir: &Path, context: &Context) -> anyhow::Result<Upkeep> {
+fn upkeep(database: &DatabaseArgs, data_dir: &Path, context: &Context) -> anyhow::Result<Upkeep> {
     Ok(Upkeep {
-        places: Places::in_folder(data_dir),
+        places: database.places(data_dir)?,
         data_dir: data_dir.to_owned(),
         deployment: context.deployment()?,
     })
@@ -259,7 +263,7 @@ async fn restore(args: RestoreArgs, context: &Context) -> anyhow::Result<u8> {
         (false, true) => Change::Replace,
         (false, false) => Change::Make,
     };
-    let upkeep = upkeep(&args.data_dir, context)?;
+    let upkeep = upkeep(&args.database, &args.data_dir, context)?;
     let restored = upkeep.restore(args.file, change, told_now_and_then(context)).await;
     let restored = restored.context("cannot restore the backup")?;
     let (done, Backup { created_at, keys, contents }) = match &restored {

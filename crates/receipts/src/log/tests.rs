@@ -87,8 +87,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Lines, each with its index.
+type Lines = Vec<(u64, String)>;
+
 /// All that a log says of itself.
-fn told(log: &Log) -> (Vec<bool>, Vec<(u64, String)>, Vec<(u64, String)>, Vec<u8>) {
+fn told(log: &Log) -> (Vec<bool>, Lines, Lines, Vec<u8>) {
     let size = log.kept().tree.size();
     let released = (0..size).map(|task| log.has_released(decision(task).task).unwrap()).collect();
     let of_asset = log.of_asset(B256::repeat_byte(0xa1), 1, 0, 10_000).unwrap();

@@ -59,8 +59,8 @@ pub enum Restored {
         backup: Backup,
         /// What was there.
         there: Replaced,
-        /// Where that is kept now, until somebody removes it.
-        aside: PathBuf,
+        /// Where that is kept now, until somebody removes it; nowhere if it was in a database.
+        aside: Option<PathBuf>,
     },
 }
 

@@ -8,22 +8,21 @@ use std::{
 };
 
 use sesame_domain::SecretId;
-use tempfile::TempDir;
 
 use super::*;
 use crate::{
     error::KeyError,
     safe::Push,
-    testing::{metadata, places, plaintext, who},
+    testing::{Ground, metadata, plaintext, who},
 };
 
 const RECORDS: u64 = 600;
 
-struct Scratch(TempDir);
+struct Scratch(Ground);
 
 impl Scratch {
     fn filled() -> Self {
-        let scratch = Self(tempfile::tempdir().unwrap());
+        let scratch = Self(Ground::of(module_path!()));
         let vault = scratch.open().unwrap();
         for number in 0..RECORDS {
             push(&vault, number, 1);
@@ -32,7 +31,7 @@ impl Scratch {
     }
 
     fn keys(&self) -> PathBuf {
-        self.0.path().join("keys")
+        self.0.folder.path().join("keys")
     }
 
     fn file(&self, key: KeyId) -> PathBuf {
@@ -40,8 +39,7 @@ impl Scratch {
     }
 
     fn open(&self) -> Result<Vault, VaultError> {
-        let (at, keys) = places(self.0.path());
-        Vault::open(&at, &keys, 31337, who(1))
+        self.0.open()
     }
 
     /// Dies after the first write of new headers. Gives the key before and the new one.

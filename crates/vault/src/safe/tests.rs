@@ -9,14 +9,13 @@ use std::{
 use alloy_primitives::keccak256;
 use sesame_domain::SecretName;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use super::*;
 use crate::{
     decision::wanted,
     error::KeyError,
     testing::{
-        EPOCH, World, asset_secret, content_of, metadata, owner_of, plaintext, requester,
+        EPOCH, Ground, World, asset_secret, content_of, metadata, owner_of, plaintext, requester,
         requester_secret, task_of, who, word,
     },
 };
@@ -24,30 +23,26 @@ use crate::{
 const CHAIN: u64 = 31337;
 const LARGEST: usize = 4 << 20;
 
-/// A vault in a folder of its own.
+/// A vault of its own.
 struct Scratch {
     vault: Option<Vault>,
-    folder: TempDir,
+    ground: Ground,
 }
 
 impl Scratch {
     fn new() -> Self {
-        let mut scratch = Self { vault: None, folder: tempfile::tempdir().unwrap() };
+        let mut scratch = Self { vault: None, ground: Ground::of(module_path!()) };
         scratch.vault = Some(scratch.open().unwrap());
         scratch
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("vault")
-    }
-
-    fn keys(&self) -> KeySource {
-        KeySource::Folder(self.folder.path().join("keys"))
+    fn is_shared(&self) -> bool {
+        self.ground.server.is_some()
     }
 
     /// The file of its one key.
     fn key(&self) -> PathBuf {
-        let mut files = fs::read_dir(self.folder.path().join("keys")).unwrap();
+        let mut files = fs::read_dir(self.ground.folder.path().join("keys")).unwrap();
         files.next().unwrap().unwrap().path()
     }
 
@@ -56,7 +51,7 @@ impl Scratch {
     }
 
     fn open_for(&self, chain: u64, registry: Address) -> Result<Vault, VaultError> {
-        Vault::open(&Location::Folder(self.path()), &self.keys(), chain, registry)
+        Vault::open(&self.ground.records, &self.ground.keys, chain, registry)
     }
 
     fn close(&mut self) {
@@ -436,9 +431,14 @@ fn a_vault_of_another_chain_or_registry_is_refused() {
 }
 
 #[test]
-fn a_second_handle_on_the_same_folder_is_refused() {
+fn a_folder_has_one_handle_and_a_database_many() {
     let scratch = Scratch::new();
-    assert!(matches!(scratch.open(), Err(VaultError::Store(_))));
+    let second = scratch.open();
+    if !scratch.is_shared() {
+        return assert!(matches!(second, Err(VaultError::Store(_))));
+    }
+    scratch.push(&app(), 1, b"one").unwrap();
+    assert_eq!(second.unwrap().newest_version(&app()).unwrap(), 1);
 }
 
 #[test]
@@ -565,9 +565,14 @@ fn no_file_of_the_store_holds_a_secret_or_the_key_in_the_clear() {
     scratch.close();
     let hex_key = fs::read_to_string(scratch.key()).unwrap();
     let key = hex::decode(hex_key.trim()).unwrap();
-    let files = files(&scratch.path());
-    let names: BTreeSet<_> = files.iter().filter_map(|(path, _)| path.extension()).collect();
-    assert!(names.len() > 1, "logs and tables: {names:?}");
+    let files = match &scratch.ground.server {
+        None => files(&scratch.ground.folder.path().join("vault")),
+        Some((server, _)) => files(&server.files_at_rest()),
+    };
+    if !scratch.is_shared() {
+        let names: BTreeSet<_> = files.iter().filter_map(|(path, _)| path.extension()).collect();
+        assert!(names.len() > 1, "logs and tables: {names:?}");
+    }
     assert!(files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > LARGEST);
     let holds = |needle: &[u8]| {
         files.iter().any(|(_, bytes)| bytes.windows(needle.len()).any(|window| window == needle))

@@ -2,6 +2,7 @@
 
 pub(crate) mod codec;
 pub(crate) mod draft;
+pub(crate) mod postgres;
 pub(crate) mod rocks;
 
 use std::{collections::BTreeMap, fmt};
