@@ -21,7 +21,7 @@ use sesame_protocol::{
     rcar::{ErrorBody, HashNotServed},
 };
 use sesame_receipts::LogError;
-use sesame_vault::VaultError;
+use sesame_vault::{KeyError, VaultError};
 use sesame_view::ReadError;
 
 use crate::collateral::NoCollateral;
@@ -103,6 +103,8 @@ codes! {
     DoesNotOpen = "does_not_open", UNPROCESSABLE_ENTITY, "the sealed body does not open";
     /// The data folder's file system has no room for secrets but the reserve.
     StorageLow = "storage_low", INSUFFICIENT_STORAGE, "no room for another secret";
+    /// The HSM that holds the vault's key does not answer.
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, "the vault's key cannot be used now";
     /// There is no such secret.
     SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
     /// The request, its body included, took longer than the service's limit.
@@ -287,6 +289,10 @@ impl From<VaultError> for ApiError {
                 Self::new(Code::VersionConflict, sentence(&error))
             }
             VaultError::Missing => Self::new(Code::SecretAbsent, sentence(&error)),
+            VaultError::Key(KeyError::Token { .. }) => {
+                tracing::error!(reason = chain(&error), "the vault's key cannot be used");
+                Self::new(Code::KeysUnavailable, "Ask again later; the service's log says why.")
+            }
             VaultError::Key(_)
             | VaultError::WrongKey(_)
             | VaultError::UnknownKey(_)

@@ -22,7 +22,7 @@ use sesame_protocol::{
     typed::Domain,
 };
 use sesame_receipts::{Log, LogError};
-use sesame_vault::{KeyError, KeyFile, VaultError};
+use sesame_vault::{KeyError, KeyFile, KeyInUse, VaultError};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -168,6 +168,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let view = Arc::new(index::open(folder, &deployment)?);
     let vault = config.vault.open(&deployment)?;
     vault.belongs_to(keys.identity.address())?;
+    tell_key(&vault.key_in_use());
     sealing::first(&vault, clock::now())?;
     let domain =
         Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
@@ -224,6 +225,14 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
     };
     Ok((service, mirror))
+}
+
+/// Tells the operator where the vault's key is, and where it should be.
+fn tell_key(KeyInUse { key, place, next }: &KeyInUse) {
+    tracing::info!("the vault's key {key} is in {place}");
+    if place != next {
+        tracing::warn!("the vault's key is not in {next} yet: sesame vault rotate-key moves it");
+    }
 }
 
 struct Keys {

@@ -9,8 +9,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use sesame_protocol::operator::{Checked, KeyRotated, SealingKeyRotated};
-use sesame_sms::vault::{KeyId, Places, Upkeep};
+use sesame_sms::vault::{KeyId, Upkeep};
 
+use super::hsm::HsmArgs;
 use crate::{context::Context, output::Answer};
 
 /// How often a person is told how far it is.
@@ -31,7 +32,12 @@ Example:
   sesame vault rotate-key --data-dir /var/lib/sesame
 
 Killed in the middle, the vault opens all the same, as long as both keys are kept; run it again to finish. The key before stays
-where it is: older copies of the vault open with it alone. Move it away when you keep none.")]
+where it is: older copies of the vault open with it alone. Move it away when you keep none.
+
+A key moves into an HSM with the options that name one, and out again with --leave-hsm. A service that runs has been started with
+these options itself; then they are not needed here:
+  sesame serve … --hsm-module /usr/lib/softhsm/libsofthsm2.so --hsm-token sesame --hsm-pin-file pin
+  sesame vault rotate-key --data-dir /var/lib/sesame")]
     RotateKey(RotateArgs),
     /// Make a key-encryption key and use it for nothing yet.
     #[command(after_help = "\
@@ -56,12 +62,14 @@ pub(crate) struct VaultArgs {
     /// The service's data folder. A service that runs does the work itself; be the user that it runs as.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    hsm: HsmArgs,
 }
 
 impl VaultArgs {
     fn upkeep(&self, context: &Context) -> anyhow::Result<Upkeep> {
         Ok(Upkeep {
-            places: Places::in_folder(&self.data_dir),
+            places: self.hsm.places(&self.data_dir),
             data_dir: self.data_dir.clone(),
             deployment: context.deployment()?,
         })
