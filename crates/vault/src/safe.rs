@@ -358,4 +358,6 @@ fn superseded(entries: &[Entry], by: Option<&Metadata>) -> Vec<u64> {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;
