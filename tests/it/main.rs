@@ -16,6 +16,7 @@ mod deployment;
 mod garbage;
 mod grant;
 mod heads;
+mod hsm;
 mod imitated;
 mod index_cli;
 mod lies;

@@ -47,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const HEAVY: &[(&str, &[&str])] = &[
     ("rocksdb", &["sesame-view", "sesame-vault"]),
     ("axum", &["sesame-sms"]),
+    ("cryptoki", &["sesame-vault"]),
     ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),
     ("dcap-qvl", &["sesame-attestation"]),

@@ -48,7 +48,16 @@ impl Program {
     /// When it does not.
     #[must_use]
     pub fn start(launch: &Launch<'_>) -> Self {
-        let mut child = launch.command().stderr(Stdio::piped()).spawn().expect("it can be started");
+        Self::run(launch.command())
+    }
+
+    /// The same from a command that says more.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[must_use]
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it can be started");
         let errors = child.stderr.take().expect("it has an error output");
         let mut lines = BufReader::new(errors).lines().map_while(Result::ok);
         let mut said = String::new();
@@ -101,6 +110,12 @@ impl Program {
             (self.status().await.state == State::Ready).then_some(())
         })
         .await;
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// `kill -9`.
