@@ -13,7 +13,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use sesame_protocol::signature::Signer;
 use sesame_receipts::{Decision, Log};
 
-use crate::{figures::Figures, rcar::resident_mb};
+use crate::{figures::Figures, secrets::status_mb};
 
 pub(crate) const NAMES: &[&str] = &["receipt_us_1", "receipt_us_256"];
 
@@ -60,9 +60,9 @@ pub(crate) fn million(figures: &Figures, folder: &Path) -> anyhow::Result<()> {
     let open = || Log::open(&path, identity.address(), 31337, &[7; 32]);
     let log = open()?;
     append(&log, &identity, 0..100_000)?;
-    let first = resident_mb()?;
+    let first = status_mb("VmRSS:")?;
     append(&log, &identity, 100_000..1_000_000)?;
-    let growth = (resident_mb()? - first) * f64::from(1 << 20) / 900_000.0;
+    let growth = (status_mb("VmRSS:")? - first) * f64::from(1 << 20) / 900_000.0;
     figures.print("receipts_1m_memory_bytes", growth, "B");
     drop(log);
 

@@ -18,6 +18,7 @@ mod deployment;
 mod garbage;
 mod grant;
 mod heads;
+mod hsm;
 mod imitated;
 mod index_cli;
 mod kills;

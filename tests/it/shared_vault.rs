@@ -146,6 +146,7 @@ impl Tally {
     }
 
     /// Counts what may be tried again; anything else is a wrong answer.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other error is a wrong answer")]
     fn refused(&self, error: &ClientError) {
         match error {
             ClientError::Transport(_) => self.retry("no answer"),
@@ -247,6 +248,7 @@ async fn ask(fleet: &Fleet, tally: &Tally, until: Instant) {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other error is a wrong answer")]
 fn may_pass(error: &EnclaveError, tally: &Tally) {
     match error {
         EnclaveError::Absent { .. } => add(&tally.replaced),

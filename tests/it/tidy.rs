@@ -48,6 +48,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("rocksdb", &["sesame-view", "sesame-vault", "sesame-receipts"]),
     ("tokio-postgres", &["sesame-vault"]),
     ("axum", &["sesame-sms"]),
+    ("cryptoki", &["sesame-vault"]),
     ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),
     ("dcap-qvl", &["sesame-attestation"]),

@@ -23,7 +23,7 @@ use sesame_protocol::{
     typed::Domain,
 };
 use sesame_receipts::{Log, LogError};
-use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
+use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -255,8 +255,17 @@ fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
     let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
     let vault = config.vault.open(&config.deployment)?;
     vault.belongs_to(keys.identity.address())?;
+    tell_key(&vault.key_in_use());
     sealing::first(&vault, clock::now())?;
     Ok((keys, vault))
+}
+
+/// Tells the operator where the vault's key is, and where it should be.
+fn tell_key(KeyInUse { key, place, next }: &KeyInUse) {
+    tracing::info!("the vault's key {key} is in {place}");
+    if place != next {
+        tracing::warn!("the vault's key is not in {next} yet: sesame vault rotate-key moves it");
+    }
 }
 
 struct Keys {

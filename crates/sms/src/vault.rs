@@ -19,7 +19,7 @@ use sesame_protocol::{
 use sesame_vault::{Contents, KeyError, KeyFile, Restore, Rotated, Tally, Vault, VaultError};
 
 pub use sesame_vault::{
-    Backup, DatabaseUrl, KeyId, KeySource, Location, Replaced, Restored, UrlError,
+    Backup, DatabaseUrl, Hsm, KeyId, KeySource, Location, Replaced, Restored, UrlError,
 };
 
 use crate::{clock, sealing};
@@ -44,6 +44,20 @@ impl Places {
             records: Location::Folder(data_dir.join("vault")),
             keys: KeySource::Folder(data_dir.join("keys")),
         }
+    }
+
+    /// The same with keys in an HSM; those that are elsewhere by now are still found there.
+    #[must_use]
+    pub fn moving_to(self, hsm: Hsm) -> Self {
+        let keys = KeySource::Either(KeySource::Pkcs11(hsm).into(), self.keys.into());
+        Self { keys, ..self }
+    }
+
+    /// The same with keys where they would be without that HSM; those that are in it by now are still found there.
+    #[must_use]
+    pub fn leaving(self, hsm: Hsm) -> Self {
+        let keys = KeySource::Either(self.keys.into(), KeySource::Pkcs11(hsm).into());
+        Self { keys, ..self }
     }
 
     pub(crate) fn hold_a_vault(&self) -> Result<bool, VaultError> {

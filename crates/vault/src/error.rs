@@ -9,7 +9,7 @@ use crate::{backup::restore::Replaced, keys::KeyId, store::postgres::UrlError};
 #[non_exhaustive]
 pub enum KeyError {
     /// It cannot be read or made.
-    #[error("cannot use the key file {path}")]
+    #[error("cannot use the file {path}")]
     File {
         /// Which file.
         path: String,
@@ -18,7 +18,7 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// Others than its owner may read it.
-    #[error("the key file {path} can be read by others than its owner: chmod 600 it")]
+    #[error("the file {path} can be read by others than its owner: chmod 600 it")]
     Exposed {
         /// Which file.
         path: String,
@@ -44,6 +44,24 @@ pub enum KeyError {
         id: KeyId,
         /// Where it is looked for.
         place: String,
+    },
+    /// The token that holds the keys cannot be asked. It passes when the token is back.
+    #[error("the token {token} of the HSM cannot be used: {reason}")]
+    Token {
+        /// Its label.
+        token: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A key of a token does not protect what a key-encryption key has to.
+    #[error("the key {id} of the HSM's token {token} is refused: {reason}")]
+    Unfit {
+        /// Which key.
+        id: KeyId,
+        /// The token's label.
+        token: String,
+        /// Which of its attributes is not as it must be.
+        reason: &'static str,
     },
     /// It does not open what was wrapped: another key's, or altered.
     #[error("the key does not open this")]
@@ -215,6 +233,8 @@ impl From<KeyError> for VaultError {
             | KeyError::Malformed { .. }
             | KeyError::Misnamed { .. }
             | KeyError::Missing { .. }
+            | KeyError::Token { .. }
+            | KeyError::Unfit { .. }
             | KeyError::NoName => Self::Key(error),
         }
     }

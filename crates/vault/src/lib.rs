@@ -28,10 +28,10 @@ pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
 };
 pub use error::{BackupError, KeyError, VaultError};
-pub use keys::{KeyId, KeySource, file::KeyFile};
+pub use keys::{KeyId, KeySource, file::KeyFile, pkcs11::Hsm};
 pub use record::Metadata;
 pub use rotate::Rotated;
-pub use safe::{Location, Opened, Push, Removal, Vault};
+pub use safe::{KeyInUse, Location, Opened, Push, Removal, Vault};
 pub use sealing::{Retired, SealingKey};
 pub use secret::Plaintext;
 pub use store::postgres::{DatabaseUrl, UrlError};

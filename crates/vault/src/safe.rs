@@ -12,7 +12,7 @@ use sesame_protocol::bundle::Omitted;
 use crate::{
     decision::{Release, ReleasedItem, Secrets, Wanted},
     error::VaultError,
-    keys::{KeySource, Keys, ring::Ring},
+    keys::{KeyId, KeySource, Keys, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
     store::{
@@ -129,6 +129,17 @@ pub struct Opened {
     pub value: Plaintext,
 }
 
+/// The key-encryption key that a vault seals with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInUse {
+    /// Its name.
+    pub key: KeyId,
+    /// Where it lives, in words.
+    pub place: String,
+    /// Where the next one will live, in the same words.
+    pub next: String,
+}
+
 /// Sealed records, and the keys that open them.
 #[derive(Debug)]
 pub struct Vault {
@@ -194,6 +205,14 @@ impl Vault {
             }),
             None => Err(VaultError::Damaged),
         }
+    }
+
+    /// The key that new secrets are sealed with.
+    #[must_use]
+    pub fn key_in_use(&self) -> KeyInUse {
+        let ring = self.ring();
+        let key = ring.sealing();
+        KeyInUse { key: key.id(), place: key.place(), next: self.keys.place() }
     }
 
     /// The keys as this process knows them.
@@ -376,6 +395,8 @@ fn superseded(entries: &[Entry], by: Option<&Metadata>) -> Vec<u64> {
     gone.into_iter().map(|entry| entry.version).collect()
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use sesame_protocol::operator::{BackedUp, Checked, KeyRotated, SealingKeyRotated
 use sesame_sms::vault::{Backup, Change, KeyId, Restored, Upkeep};
 use tempfile::NamedTempFile;
 
+use super::hsm::HsmArgs;
 use crate::{context::Context, database::DatabaseArgs, output::Answer};
 
 /// How often a person is told how far it is.
@@ -34,7 +35,12 @@ Example:
   sesame vault rotate-key --data-dir /var/lib/sesame
 
 Killed in the middle, the vault opens all the same, as long as both keys are kept; run it again to finish. The key before stays
-where it is: older copies of the vault open with it alone. Move it away when you keep none.")]
+where it is: older copies of the vault open with it alone. Move it away when you keep none.
+
+A key moves into an HSM with the options that name one, and out again with --leave-hsm. A service that runs has been started with
+these options itself; then they are not needed here:
+  sesame serve … --hsm-module /usr/lib/softhsm/libsofthsm2.so --hsm-token sesame --hsm-pin-file pin
+  sesame vault rotate-key --data-dir /var/lib/sesame")]
     RotateKey(RotateArgs),
     /// Make a key-encryption key and use it for nothing yet.
     #[command(after_help = "\
@@ -95,11 +101,8 @@ pub(crate) struct RestoreArgs {
     /// The backup.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The service's data folder, with its keys in place.
-    #[arg(long, value_name = "FOLDER", default_value = "data")]
-    data_dir: PathBuf,
     #[command(flatten)]
-    database: DatabaseArgs,
+    vault: VaultArgs,
     /// Only verify the backup, and change nothing.
     #[arg(long, conflicts_with = "replace")]
     dry_run: bool,
@@ -115,20 +118,18 @@ pub(crate) struct VaultArgs {
     data_dir: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    hsm: HsmArgs,
 }
 
 impl VaultArgs {
     fn upkeep(&self, context: &Context) -> anyhow::Result<Upkeep> {
-        upkeep(&self.database, &self.data_dir, context)
+        Ok(Upkeep {
+            places: self.hsm.within(self.database.places(&self.data_dir)?),
+            data_dir: self.data_dir.clone(),
+            deployment: context.deployment()?,
+        })
     }
-}
-
-fn upkeep(database: &DatabaseArgs, data_dir: &Path, context: &Context) -> anyhow::Result<Upkeep> {
-    Ok(Upkeep {
-        places: database.places(data_dir)?,
-        data_dir: data_dir.to_owned(),
-        deployment: context.deployment()?,
-    })
 }
 
 #[derive(Debug, Args)]
@@ -263,7 +264,7 @@ async fn restore(args: RestoreArgs, context: &Context) -> anyhow::Result<u8> {
         (false, true) => Change::Replace,
         (false, false) => Change::Make,
     };
-    let upkeep = upkeep(&args.database, &args.data_dir, context)?;
+    let upkeep = args.vault.upkeep(context)?;
     let restored = upkeep.restore(args.file, change, told_now_and_then(context)).await;
     let restored = restored.context("cannot restore the backup")?;
     let (done, Backup { created_at, keys, contents }) = match &restored {

@@ -11,7 +11,10 @@ use crate::{
     store::{KEYS, Store},
 };
 
-/// A key by name, and empty text under it: proof that a key of that name is the one.
+/// What is under each key: some modules seal nothing, but not nothing at all.
+const CHECK: &[u8] = b"sesame";
+
+/// A key by name, and [`CHECK`] under it: proof that a key of that name is the one.
 #[derive(Debug, RlpEncodable, RlpDecodable)]
 struct Named {
     id: FixedBytes<8>,
@@ -69,7 +72,7 @@ impl Ring {
         origin: &[u8],
     ) -> Result<Self, VaultError> {
         let name = |key: &Arc<dyn Kek>| -> Result<Named, VaultError> {
-            Ok(Named { id: key.id().0, check: key.wrap(&[], origin)? })
+            Ok(Named { id: key.id().0, check: key.wrap(CHECK, origin)? })
         };
         let names = Names {
             sealing: name(&sealing)?,
