@@ -12,7 +12,7 @@ mod sealing;
 mod secret;
 #[cfg(test)]
 #[path = "../../../tests/support/postgres.rs"]
-#[expect(dead_code, reason = "the stories use more of it")]
+#[expect(dead_code, unreachable_pub, reason = "the stories use more of it, from another crate")]
 mod server;
 mod store;
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Ground {
         }
         let server = server();
         let database = format!("vault_{:x}", rand::random::<u64>());
-        let records = Location::Postgres(server.database(&database).parse().unwrap());
+        let records = Location::Postgres(Box::new(server.database(&database).parse().unwrap()));
         Self { folder, records, keys, server: Some((server, database)) }
     }
 

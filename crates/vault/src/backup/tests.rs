@@ -21,7 +21,8 @@ use crate::{
     record::Metadata,
     safe::{Location, Push, Removal},
     testing::{
-        asset_secret, metadata, owner_of, places, plaintext, requester_secret, vault_in, who,
+        asset_secret, metadata, owner_of, places, plaintext, requester_secret, server, vault_in,
+        who,
     },
 };
 
@@ -102,8 +103,11 @@ fn push_named(vault: &Vault, name: &str, version: u64, value: &[u8]) {
     push(vault, &requester_secret(name), version, B256::ZERO, value);
 }
 
+/// Headers and values by key.
+type Records = BTreeMap<Vec<u8>, (Option<Header>, Vec<u8>)>;
+
 /// Everything that lies in it.
-fn all(vault: &Vault) -> (Facts, BTreeMap<Vec<u8>, (Option<Header>, Vec<u8>)>) {
+fn all(vault: &Vault) -> (Facts, Records) {
     let mut moment = vault.store.moment().unwrap();
     let (facts, mut records) = (moment.facts().unwrap(), BTreeMap::new());
     let each = &mut |found: Found| {
@@ -658,20 +662,37 @@ fn a_vault_of_nobody_yet_is_anybodys() {
 }
 
 #[test]
-fn zz_corpus() {
+fn a_vault_moves_into_a_database_and_back() {
     let (scratch, _) = small();
     let vault = scratch.vault();
-    vault.remove(&Removal { secret: requester_secret("c"), version: 2 }).unwrap();
-    push(&vault, &asset_secret(3), 1, B256::repeat_byte(9), &[7; 100]);
-    let folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/backup");
-    fs::create_dir_all(&folder).unwrap();
-    let genuine = contents(&vault, |_, _| {});
-    fs::write(folder.join("genuine"), &genuine).unwrap();
-    fs::write(folder.join("cut"), &genuine[..genuine.len() - 9]).unwrap();
-    fs::write(folder.join("more"), [genuine.as_slice(), &[0]].concat()).unwrap();
-    fs::write(folder.join("swapped"), contents(&vault, |_, items| items.swap(0, 1))).unwrap();
-    let mut long = genuine.clone();
-    long[1] = 0xff;
-    fs::write(folder.join("long"), long).unwrap();
+    let before = all(&vault);
+    let file = scratch.write("backup", &backed_up(&vault));
+    drop(vault);
+    let server = server();
+    let url = server.database(&format!("backup_{:x}", rand::random::<u64>()));
+    let at = Location::Postgres(Box::new(url.parse().unwrap()));
+    let to = Restore { at: at.clone(), ..scratch.to() };
+    assert!(matches!(to.run(&file, |_| {}).unwrap(), Restored::Made(_)));
+    assert!(matches!(to.run(&file, |_| {}).unwrap(), Restored::Unchanged(_)));
+    let shared = Vault::open(&at, &to.keys, CHAIN, who(1)).unwrap();
+    assert_eq!(all(&shared), before);
+
+    // What was pushed since is lost only when told to, and a draft that dies changes nothing.
+    push_named(&shared, "later", 1, b"later");
+    let newer = all(&shared);
+    let refused = to.run(&file, |_| {});
+    assert!(
+        matches!(&refused, Err(VaultError::Backup(BackupError::WouldReplace { there })) if there.lost == 1),
+        "{refused:?}"
+    );
+    drop(at.draft(at.existing().unwrap()).unwrap());
+    assert_eq!(all(&shared), newer);
+    let back = scratch.write("back", &backed_up(&shared));
+    let replaced = Restore { replace: true, ..to }.run(&file, |_| {}).unwrap();
+    assert!(matches!(replaced, Restored::Replaced { aside: None, .. }), "{replaced:?}");
+    assert_eq!(all(&shared), before);
+
+    let folder = Scratch::with_keys_of(&scratch);
+    assert!(matches!(folder.restore(&back).unwrap(), Restored::Made(_)));
+    assert_eq!(all(&folder.vault()), newer);
 }

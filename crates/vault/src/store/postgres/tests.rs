@@ -22,7 +22,7 @@ use crate::{
 
 fn vault_at(url: &str, folder: &std::path::Path) -> Result<Vault, VaultError> {
     let (_, keys) = places(folder);
-    Vault::open(&Location::Postgres(url.parse().unwrap()), &keys, 31337, who(1))
+    Vault::open(&Location::Postgres(Box::new(url.parse().unwrap())), &keys, 31337, who(1))
 }
 
 fn push(vault: &Vault, byte: u8, version: u64) -> Result<Metadata, VaultError> {
