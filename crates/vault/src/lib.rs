@@ -11,7 +11,7 @@ mod sealing;
 mod secret;
 #[cfg(test)]
 #[path = "../../../tests/support/postgres.rs"]
-#[expect(dead_code, reason = "the stories use more of it")]
+#[expect(dead_code, unreachable_pub, reason = "it is written for the stories, which use more of it")]
 mod server;
 mod store;
 #[cfg(test)]
