@@ -19,15 +19,17 @@ mod rcar;
 mod receipts;
 mod restart;
 mod scale;
+mod secrets;
 mod synthetic;
 mod unwind;
 mod verify;
 mod visible;
+mod wire;
 
 use figures::Figures;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 11] = [
+const NAMES: [&[&str]; 13] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -37,6 +39,8 @@ const NAMES: [&[&str]; 11] = [
     restart::NAMES,
     verify::NAMES,
     receipts::NAMES,
+    receipts::MILLION,
+    secrets::NAMES,
     rcar::NAMES,
     rcar::MILLION,
 ];
@@ -81,11 +85,17 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     if figures.want(receipts::NAMES) {
         receipts::measure(figures, folder.path())?;
     }
+    if figures.want(secrets::NAMES) {
+        secrets::measure(figures).await?;
+    }
     if figures.want(rcar::NAMES) {
         rcar::measure(figures).await?;
     }
     if figures.quick {
         return Ok(());
+    }
+    if figures.want(receipts::MILLION) {
+        receipts::million(figures, folder.path())?;
     }
     if figures.want(rcar::MILLION) {
         rcar::million(figures).await?;

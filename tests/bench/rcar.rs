@@ -4,7 +4,6 @@
 //! figures named `durable` have it where temporary files are.
 
 use std::{
-    fs,
     net::SocketAddr,
     path::Path,
     process::Command,
@@ -27,6 +26,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::{
     figures::Figures,
     load::{Until, load},
+    secrets::status_mb,
 };
 
 pub(crate) const NAMES: &[&str] = &[
@@ -114,7 +114,7 @@ pub(crate) async fn million(figures: &Figures) -> anyhow::Result<()> {
     for _ in 0..10 {
         let requests = Requests::new(&sms, &world, &scene).await;
         load(requests.address, &requests.resource, 16, Until::Answered(100_000 / 16)).await?;
-        after.push(resident_mb()?);
+        after.push(status_mb("VmRSS:")?);
     }
     let (first, last) = (after.first().copied(), after.last().copied());
     let growth = last.unwrap_or_default() - first.unwrap_or_default();
@@ -132,7 +132,7 @@ async fn set() -> anyhow::Result<(World, Scene)> {
 }
 
 /// The same service on a copy of its data in memory; the world's own is stopped.
-async fn move_to_memory(world: &mut World) -> anyhow::Result<(tempfile::TempDir, Sms)> {
+pub(crate) async fn move_to_memory(world: &mut World) -> anyhow::Result<(tempfile::TempDir, Sms)> {
     let folder = tempfile::tempdir_in(if Path::new(MEMORY).is_dir() { MEMORY } else { "/tmp" })?;
     world.sms.stop().await;
     let mut config = world.sms.config.clone();
@@ -213,12 +213,4 @@ fn public_key_work(
         std::hint::black_box(signer.sign_hash([3; 32].into()));
     }
     Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds))
-}
-
-/// What `/proc` says that this process has in memory.
-fn resident_mb() -> anyhow::Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line.unwrap_or_default().trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
 }

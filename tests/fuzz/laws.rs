@@ -126,6 +126,8 @@ fn document_of(quote: &[u8]) -> serde_json::Value {
 fn refused(evidence: Option<Evidence>) {
     let Some(evidence) = evidence else { return };
     let Ok(_needed) = VERIFIER.needs(&evidence) else { return };
+    // A genuine quote is signed, so this may say yes: it says nothing about nonce and key.
+    let _signed = VERIFIER.verify_signatures(&evidence);
     for (collateral, now) in COLLATERAL.iter() {
         let verified = VERIFIER.verify(&evidence, collateral, "nonce", ENCLAVE.clone(), *now);
         assert!(verified.is_err(), "believed");
@@ -143,6 +145,7 @@ fn altered_quote(data: &[u8]) {
     let none = Collateral::Nothing;
     if let Ok(enclave) = VERIFIER.verify(&evidence, &none, "nonce", ENCLAVE.clone(), NOW) {
         assert_eq!(enclave.id(), SESSION.0.enclave.id(), "another enclave");
+        assert!(VERIFIER.verify_signatures(&evidence).is_ok(), "verified, and yet not signed");
     }
 }
 
@@ -200,6 +203,14 @@ fn xor<'a>(bytes: impl Iterator<Item = &'a mut u8>, data: &[u8]) {
     let [high, low, change @ ..] = data else { return };
     let start = usize::from(u16::from_be_bytes([*high, *low])) % 8192;
     bytes.skip(start).zip(change).for_each(|(byte, change)| *byte ^= change);
+}
+
+/// What is inside a backup: what can be read has one spelling.
+pub(crate) fn backup(data: &[u8]) {
+    let mut again = Vec::new();
+    if sesame_vault::rewrite(data, &mut again).is_ok() {
+        assert_eq!(again, data, "another spelling");
+    }
 }
 
 const SNP_DATA: [u8; 64] = [5; 64];

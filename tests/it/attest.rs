@@ -1,5 +1,10 @@
 //! Who is let in: the attestation protocol by hand, right and wrong.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use alloy::primitives::{Address, B256};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
@@ -19,6 +24,7 @@ use sesame_protocol::{
 };
 use sesame_sms::{CollateralSource, Policy};
 use sesame_tests::{Answer, Attester, Build, Options, Scene, Sms, World, eventually, now};
+use tokio::task::JoinSet;
 
 const ANY: TaskId = TaskId(B256::repeat_byte(7));
 
@@ -305,6 +311,51 @@ async fn other_tees_are_refused() {
         let answer = enclave.send_to("kbs/v0/attest", Some(&voucher), body).await;
         answer.is_problem(401, "attestation_refused");
     }
+}
+
+/// Whoever makes this service ask others for collateral has a quote that is signed up to Intel's root.
+#[tokio::test]
+async fn quotes_of_ones_own_making_make_nobody_ask_for_collateral() {
+    let mut world = World::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pccs = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let asked = Arc::<AtomicUsize>::default();
+    let counting = Arc::clone(&asked);
+    let mut service = JoinSet::new();
+    service.spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            counting.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    world.sms.stop().await;
+    world.sms.config.collateral = CollateralSource::Services { pccs: Some(pccs), kds: None };
+    world.sms.start_again().await;
+    world.sms.ready().await;
+    let attest = async |world: &World, quote: &[u8]| {
+        let build = Build::of("any");
+        let enclave = Attester::challenged_as(Tee::Tdx, build, &world.sms, &world.root).await;
+        let voucher = enclave.voucher(ANY, &world.worker).to_header();
+        let mut body = enclave.attestation();
+        body["tee-evidence"]["primary_evidence"] = json!(QuoteEvidence::new(quote));
+        enclave.send_to("kbs/v0/attest", Some(&voucher), body.to_string()).await
+    };
+    let real = include_bytes!("../fixtures/evidence/tdx_quote");
+    let chain = real.windows(6).position(|bytes| bytes == b"-----B").unwrap();
+    // Report, signature, attestation key, the quoting enclave's report and its signature; each certificate, which all lead to
+    // Intel's root by their names.
+    let quote_and_key = [60, 600, 640, 680, 710, 760];
+    let quoting_enclave = [800, 1100, 1200];
+    let certificates = [chain + 300, chain + 700, chain + 2_000];
+    let flips = [quote_and_key.as_slice(), &quoting_enclave, &certificates].concat();
+    for at in flips {
+        let mut forged = real.to_vec();
+        forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+        attest(&world, &forged).await.is_problem(401, "attestation_refused");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    attest(&world, real).await.is_problem(503, "collateral_unavailable");
+    assert!(asked.load(Ordering::SeqCst) > 0);
 }
 
 /// A quote of a real TD, recorded: it names Intel's root, so what Intel says about its platform has to be at hand.

@@ -45,3 +45,8 @@ fn the_corpus_of_sessions_holds() {
 fn the_corpus_of_snp_evidence_holds() {
     replay("snp", laws::snp);
 }
+
+#[test]
+fn the_corpus_of_backups_holds() {
+    replay("backup", laws::backup);
+}

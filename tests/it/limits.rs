@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use sesame_domain::TaskId;
 use sesame_protocol::rcar::{self, Tee};
 use sesame_sms::{Client, Limits};
 use sesame_tests::{Answer, Attester, Options, Scene, World, eventually};
@@ -60,6 +61,13 @@ async fn a_client_that_asks_too_often_is_told_when_to_ask_again() {
     let put = put.await;
     put.is_problem(429, "too_many_requests");
     assert_eq!(put.header("content-type"), Some("application/problem+json"));
+
+    // Nor may strangers have decisions made and statements signed without end.
+    for path in ["explain", "settlement"] {
+        let path = format!("v1/tasks/{}/{path}", TaskId::default());
+        world.sms.get(&path).await.is_problem(429, "too_many_requests");
+    }
+    world.sms.get("v1/receipts/key").await.is_problem(429, "too_many_requests");
 
     // Who only wants to know how the service is may always ask.
     for path in ["healthz", "v1/status", "v1/keys", ".well-known/jwks.json"] {

@@ -6,7 +6,9 @@
     reason = "the helpers of a story are part of the test"
 )]
 
+mod at_rest;
 mod attest;
+mod backup;
 mod bisect;
 mod conformance;
 mod contract_owner;
@@ -16,6 +18,7 @@ mod deployment;
 mod garbage;
 mod grant;
 mod heads;
+mod hsm;
 mod imitated;
 mod index_cli;
 mod kills;

@@ -701,16 +701,36 @@ async fn paths_have_one_spelling() {
         let answer = send(&world, Method::HEAD, &path, Some(&header), None, Vec::new()).await;
         answer.is_bodiless_problem(400, "malformed_id");
     }
-    for path in ["", "v1", "v2/status", "v1/assets", "v1/status/", "kbs/v0", "%ff"] {
-        world.sms.get(path).await.is_problem(404, "not_found");
+    for path in ["", "v1", "v2/status", "v1/assets", "v1/status/", "%ff"] {
+        let answer = world.sms.get(path).await;
+        answer.is_problem(404, "not_found");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     }
     for (method, path) in [
         (Method::GET, format!("v1/{secret}")),
         (Method::POST, format!("v1/{secret}")),
         (Method::DELETE, "v1/status".to_owned()),
-        (Method::GET, "kbs/v0/auth".to_owned()),
     ] {
         let answer = send(&world, method, &path, Some(&header), None, Vec::new()).await;
         answer.is_problem(405, "method_not_allowed");
+    }
+}
+
+/// An agent of the protocol reads `ErrorInformation`, wherever under its surface it asks.
+#[tokio::test]
+async fn what_is_not_there_for_an_agent_is_told_in_the_protocols_form() {
+    let world = World::start().await;
+    for (method, path, status, code) in [
+        (Method::GET, "kbs/v0", 404, "not_found"),
+        (Method::POST, "kbs/v0/attestation", 404, "not_found"),
+        (Method::POST, "kbs/v1/auth", 404, "not_found"),
+        (Method::GET, "kbs/v0/resource/only-one", 404, "not_found"),
+        (Method::GET, "kbs/v0/auth", 405, "method_not_allowed"),
+        (Method::DELETE, "kbs/e30/v0/attest", 405, "method_not_allowed"),
+    ] {
+        let answer = Answer::to(world.sms.request(method, path)).await;
+        answer.is_problem(status, code);
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+        assert_eq!(answer.json().get("status"), None, "{path}: that is no problem document's");
     }
 }

@@ -227,7 +227,7 @@ async fn a_client_that_kept_a_checkpoint_notices_a_tampered_log() {
     let verified = printed(&verify(&world).await);
     assert_eq!((&verified["receipts_in_all"], &verified["grown_from"]), (&3.into(), &2.into()));
 
-    // The last receipt goes: the service itself refuses, until its own checkpoint goes, too.
+    // The last receipt goes: the service itself refuses, until its own checkpoint and index go, too.
     world.sms.stop().await;
     let path = world.sms.data("receipts.log");
     let text = fs::read_to_string(&path).unwrap();
@@ -236,6 +236,9 @@ async fn a_client_that_kept_a_checkpoint_notices_a_tampered_log() {
     let refusal = sesame_tests::Sms::refusal(world.sms.config.clone()).await;
     assert!(refusal.to_string().contains("cut off"), "{refusal}");
     fs::remove_file(world.sms.data("receipts.checkpoint")).unwrap();
+    let refusal = sesame_tests::Sms::refusal(world.sms.config.clone()).await;
+    assert!(refusal.to_string().contains("cut off"), "{refusal}");
+    fs::remove_dir_all(world.sms.data("receipts.index")).unwrap();
     world.sms.start_again().await;
     world.sms.ready().await;
     fails(&verify(&world).await, "it was cut off");

@@ -3,8 +3,12 @@
 use std::{fs, os::unix::fs::FileExt, path::Path, time::Duration};
 
 use alloy::primitives::Address;
-use sesame_client::owner::PushOptions;
-use sesame_domain::{Order, SecretId};
+use sesame_client::{
+    enclave::{EnclaveError, Guest},
+    owner::PushOptions,
+};
+use sesame_domain::{Order, SecretId, TaskId};
+use sesame_protocol::{bundle::Bundle, jwe::EnclaveKey, rcar::Tee, voucher::SignedVoucher};
 use sesame_receipts::{LogError, verify_log};
 use sesame_sms::ServeError;
 use sesame_tests::{
@@ -255,7 +259,8 @@ async fn killed_in_mid_push_it_keeps_what_it_acknowledged() {
     assert!(secret.value.as_slice() == value(newest.version), "the value is torn");
 }
 
-fn launch<'a>(world: &'a World, folder: &'a Path, listen: &'a str) -> Launch<'a> {
+/// How a program beside the world's own service is started.
+pub(crate) fn launch<'a>(world: &'a World, folder: &'a Path, listen: &'a str) -> Launch<'a> {
     Launch {
         rpc_url: world.node.url(),
         deployment: &world.deployment,
@@ -267,29 +272,37 @@ fn launch<'a>(world: &'a World, folder: &'a Path, listen: &'a str) -> Launch<'a>
 }
 
 /// What an enclave gets from the program, once it follows the chain.
-async fn released(
+pub(crate) async fn released(
     world: &World,
     program: &Program,
     identity: Address,
     build: Build,
-    task: sesame_domain::TaskId,
-) -> sesame_protocol::bundle::Bundle {
-    use sesame_protocol::{jwe::EnclaveKey, rcar::Tee, voucher::SignedVoucher};
-
-    let key = EnclaveKey::random();
-    let (thumbprint, signer) = (key.thumbprint(), world.worker.signer());
-    let guest =
-        sesame_client::enclave::Guest::new(program.base(), identity, key, Tee::Sgx).unwrap();
-    let domain = world.sms.domain();
-    let voucher = SignedVoucher::sign(task, identity, thumbprint, now() + 300, &domain, &signer);
+    task: TaskId,
+) -> Bundle {
     eventually("the program releases", async || {
-        let quote = |data| Ok::<_, std::convert::Infallible>(build.quote(data, &world.root));
-        let session = guest.attest(Some(&voucher), quote).await.unwrap();
-        match session.bundle(task).await {
+        match asked(world, program, identity, build, task).await {
             Ok(bundle) => Some(bundle),
             Err(error) if error.passes_with_time() => None,
             Err(error) => panic!("{error}; an old program?"),
         }
     })
     .await
+}
+
+/// What an enclave is answered by the program.
+pub(crate) async fn asked(
+    world: &World,
+    program: &Program,
+    identity: Address,
+    build: Build,
+    task: TaskId,
+) -> Result<Bundle, EnclaveError> {
+    let key = EnclaveKey::random();
+    let (thumbprint, signer) = (key.thumbprint(), world.worker.signer());
+    let guest = Guest::new(program.base(), identity, key, Tee::Sgx).unwrap();
+    let domain = world.sms.domain();
+    let voucher = SignedVoucher::sign(task, identity, thumbprint, now() + 300, &domain, &signer);
+    let quote = |data| Ok::<_, std::convert::Infallible>(build.quote(data, &world.root));
+    let session = guest.attest(Some(&voucher), quote).await.unwrap();
+    session.bundle(task).await
 }

@@ -1,7 +1,8 @@
 //! A grant waits for its confirmation, a revocation does not.
 
+use reqwest::Method;
 use sesame_domain::{Resource, Terms};
-use sesame_tests::{Answer, Scene, World, codes_of};
+use sesame_tests::{Answer, Scene, World, codes_of, eventually};
 
 #[tokio::test]
 async fn a_revocation_bites_at_the_head() {
@@ -24,6 +25,30 @@ async fn a_revocation_bites_at_the_head() {
     enclave.ask(scene.task, Resource::Bundle).await.is_denied(&["not_yet_confirmed"]);
     world.confirmed().await;
     enclave.open(&enclave.ask(scene.task, Resource::Bundle).await);
+}
+
+/// Who has just revoked need not guess whether the service knows: no answer at that block or later allows it.
+#[tokio::test]
+async fn who_has_just_revoked_can_prove_that_it_is_in_force() {
+    let world = World::start().await;
+    let scene = Scene::set(&world).await;
+    let path = format!("v1/tasks/{}/explain", scene.task);
+    for _ in 0..5 {
+        world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
+        let block = world.node.head().await.number.to_string();
+        let answer = eventually("an answer that knows the block", async || {
+            let request = world.sms.request(Method::GET, &path);
+            let answer = Answer::to(request.header("Sesame-Min-Block", &block)).await;
+            if answer.status == 200 {
+                return Some(answer);
+            }
+            answer.is_problem(503, "block_not_reached");
+            None
+        });
+        assert_eq!(answer.await.json()["denials"][0]["code"], "not_whitelisted");
+        world.allow(&world.alice, scene.data, scene.build).await;
+        world.confirmed().await;
+    }
 }
 
 #[tokio::test]

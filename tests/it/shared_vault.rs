@@ -146,6 +146,7 @@ impl Tally {
     }
 
     /// Counts what may be tried again; anything else is a wrong answer.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other error is a wrong answer")]
     fn refused(&self, error: &ClientError) {
         match error {
             ClientError::Transport(_) => self.retry("no answer"),
@@ -158,7 +159,7 @@ impl Tally {
             ClientError::Problem(problem) if problem.code == "version_conflict" => {
                 self.retry("version_conflict");
             }
-            other => panic!("a wrong answer: {other}"),
+            _ => panic!("a wrong answer: {error}"),
         }
     }
 }
@@ -247,6 +248,7 @@ async fn ask(fleet: &Fleet, tally: &Tally, until: Instant) {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other error is a wrong answer")]
 fn may_pass(error: &EnclaveError, tally: &Tally) {
     match error {
         EnclaveError::Absent { .. } => add(&tally.replaced),
@@ -255,7 +257,7 @@ fn may_pass(error: &EnclaveError, tally: &Tally) {
         EnclaveError::Refused { status: status @ (502 | 504), .. } => {
             tally.retry(&status.to_string())
         }
-        other => panic!("a wrong answer: {other}"),
+        _ => panic!("a wrong answer: {error}"),
     }
 }
 

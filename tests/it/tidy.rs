@@ -45,9 +45,10 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Heavy dependencies, and the rooms that may have them.
 const HEAVY: &[(&str, &[&str])] = &[
-    ("rocksdb", &["sesame-view", "sesame-vault"]),
+    ("rocksdb", &["sesame-view", "sesame-vault", "sesame-receipts"]),
     ("tokio-postgres", &["sesame-vault"]),
     ("axum", &["sesame-sms"]),
+    ("cryptoki", &["sesame-vault"]),
     ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),
     ("dcap-qvl", &["sesame-attestation"]),
@@ -202,6 +203,26 @@ fn every_code_is_reached_by_a_story() {
         seen += 1;
     }
     assert!(seen > 50, "only {seen} codes");
+}
+
+/// Every check that a node's answer can fail is reached by its name: over HTTP, or where the check stands.
+#[test]
+fn every_check_of_a_node_is_reached_by_a_test() {
+    let indexer = Path::new(ROOT).join("crates/indexer/src");
+    let read = |path: &PathBuf| fs::read_to_string(path).unwrap();
+    let stories = rust_files(&Path::new(ROOT).join("tests/it"));
+    let tests = rust_files(&indexer).into_iter().filter(|path| path.ends_with("tests.rs"));
+    let tests: String = stories.iter().map(read).chain(tests.map(|path| read(&path))).collect();
+    let mut seen = 0;
+    for file in ["verify.rs", "source.rs", "error.rs"] {
+        let source = read(&indexer.join(file));
+        let names = source.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+        for name in names {
+            assert!(tests.contains(&format!("\"{name}\"")), "no test reaches {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} checks");
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -1,5 +1,7 @@
 //! What the operator decides about the index, and what it tells its watchers.
 
+use std::time::Duration;
+
 use sesame_client::public::Question;
 use sesame_domain::TaskId;
 use sesame_sms::{Config, Confirmation, History};
@@ -70,6 +72,55 @@ async fn a_history_that_is_kept_short_answers_for_the_blocks_that_it_keeps() {
     got.denials.clear();
     (expected.allowed, got.allowed) = (false, false);
     assert_eq!(got, expected);
+}
+
+/// What a node of this tale fails, for a service whose index is empty.
+const FAILED: [(Tale, &str); 8] = [
+    (Tale::AlterHeader, "block_hash"),
+    (Tale::AlterReceipts, "receipts_root"),
+    (Tale::OmitReceipt, "receipts_root"),
+    (Tale::AlterProof, "proof_invalid"),
+    (Tale::OmitTwinsEverywhere, "journal_mismatch"),
+    (Tale::NullBlocks, "no_block"),
+    (Tale::Truncate, "no_answer"),
+    (Tale::Hang(10), "timeout"),
+];
+
+/// The check's metric, and whether the service refuses by its name at this moment.
+async fn failed(sms: &Sms, check: &str) -> Option<()> {
+    let counted = metric(sms, &format!("sesame_index_failures_total{{check=\"{check}\"}}")).await;
+    let refusal = sms.get("readyz").await;
+    let named = refusal.status == 503
+        && refusal.header("sesame-problem") == Some("index_stale")
+        && refusal.json()["detail"].as_str()?.contains(&format!(": {check}: "));
+    (named && counted? > 0).then_some(())
+}
+
+#[tokio::test]
+async fn every_failed_check_is_counted_and_refused_by_its_name_until_the_node_tells_the_truth() {
+    let world = World::start().await;
+    Scene::set(&world).await;
+    world.confirmed().await;
+    for (place, (tale, check)) in FAILED.into_iter().enumerate() {
+        let liar = Liar::before(world.node.url(), tale).await;
+        let mut config = world.sms.config.clone();
+        (config.rpc_urls, config.max_lag) = (vec![liar.url()], Duration::from_secs(1));
+        config.data_dir = world.folder().join(format!("lied-to-{place}"));
+        let sms = Sms::start(config).await;
+        eventually(&format!("{tale:?} fails {check}"), async || failed(&sms, check).await).await;
+        liar.tell(Tale::Truth);
+        sms.ready().await;
+    }
+    // One that was honest, and is behind now.
+    let liar = Liar::before(world.node.url(), Tale::Truth).await;
+    let mut config = world.sms.config.clone();
+    (config.rpc_urls, config.max_lag) = (vec![liar.url()], Duration::from_secs(1));
+    let sms = service(&world, config).await;
+    sms.ready().await;
+    liar.tell(Tale::StaleHead(1));
+    eventually("it is behind", async || failed(&sms, "node_behind").await).await;
+    liar.tell(Tale::Truth);
+    sms.ready().await;
 }
 
 #[tokio::test]

@@ -89,6 +89,12 @@ impl Program {
         self.base.trim_start_matches("http://").to_owned()
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to its log so far.
     #[must_use]
     pub fn said(&self) -> String {
@@ -110,6 +116,12 @@ impl Program {
             (self.status().await.state == State::Ready).then_some(())
         })
         .await;
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// `kill -9`.

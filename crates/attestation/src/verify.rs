@@ -9,8 +9,8 @@ use sesame_protocol::{jwk::Jwk, rcar};
 use crate::simulated::{self, Published};
 use crate::{
     dcap::{
-        self, DcapCollateral, DcapError, DcapPlatform, DcapQuote, INTEL_ROOT, Pck, Platforms, Root,
-        no_platforms,
+        self, Chains, DcapCollateral, DcapError, DcapPlatform, DcapQuote, INTEL_ROOT, Pck,
+        Platforms, Root, no_platforms,
     },
     evidence::Evidence,
     snp::{
@@ -270,9 +270,13 @@ pub enum Collateral {
 #[derive(Debug)]
 pub struct Verifier {
     policy: Policy,
+    chains: Chains,
     platforms: Platforms,
     snp: SnpVerifier,
 }
+
+/// So many chains of certificates of SGX and TDX are remembered: some four thousand bytes each.
+const CHAINS: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
 
 /// So many platforms of SEV-SNP are remembered: some hundred bytes each.
 const SNP_PLATFORMS: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
@@ -282,7 +286,7 @@ impl Verifier {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         let snp = SnpVerifier::new(policy.snp_roots(), policy.snp.clone(), SNP_PLATFORMS);
-        Self { policy, platforms: no_platforms(), snp }
+        Self { policy, chains: Chains::new(CHAINS), platforms: no_platforms(), snp }
     }
 
     /// What the operator admits.
@@ -298,10 +302,13 @@ impl Verifier {
     /// When no collateral could make this evidence count.
     pub fn needs(&self, evidence: &Evidence) -> Result<Needs, AttestationError> {
         let platform = match evidence {
-            Evidence::Dcap(quote) => match self.policy.root_of(quote.pck())? {
-                Root::Vendor => Platform::Dcap(quote.pck().platform),
-                Root::Simulated(_) => return Ok(Needs::Nothing),
-            },
+            Evidence::Dcap(quote) => {
+                let pck = self.chains.pck(quote)?;
+                match self.policy.root_of(&pck)? {
+                    Root::Vendor => Platform::Dcap(pck.platform),
+                    Root::Simulated(_) => return Ok(Needs::Nothing),
+                }
+            }
             Evidence::Snp(report) => {
                 if self.policy.simulated_snp_collateral(report).is_some() {
                     return Ok(Needs::Nothing);
@@ -313,6 +320,22 @@ impl Verifier {
             }
         };
         Ok(Needs::Collateral(platform))
+    }
+
+    /// Checks what can be checked of evidence before anything is fetched for it. A quote of SGX or TDX is signed up to its
+    /// root, so that nobody makes this service ask for collateral by quotes of their own making. A report of SEV-SNP tells
+    /// nothing before AMD's certificates are at hand.
+    ///
+    /// # Errors
+    /// When a signature does not hold.
+    pub fn verify_signatures(&self, evidence: &Evidence) -> Result<(), AttestationError> {
+        match evidence {
+            Evidence::Dcap(quote) => {
+                let pck = self.chains.pck(quote)?;
+                Ok(dcap::verify_signatures(quote, self.policy.root_of(&pck)?)?)
+            }
+            Evidence::Snp(_) => Ok(()),
+        }
     }
 
     /// Verifies that evidence is genuine, admitted, and about `key` and `nonce`. `now` is in seconds since 1970.
@@ -349,8 +372,8 @@ impl Verifier {
         collateral: &Collateral,
         now: u64,
     ) -> Result<dcap::Proven, AttestationError> {
-        let pck = quote.pck();
-        let root = self.policy.root_of(pck)?;
+        let pck = self.chains.pck(quote)?;
+        let root = self.policy.root_of(&pck)?;
         let collateral = match (root, collateral) {
             (Root::Vendor, Collateral::Dcap(collateral)) => Some(&**collateral),
             (Root::Vendor, _) => None,
@@ -359,7 +382,9 @@ impl Verifier {
         let collateral =
             collateral.ok_or(AttestationError::NoCollateral(Platform::Dcap(pck.platform)))?;
         let (policy, platforms) = (&self.policy.tcb, &self.platforms);
-        Ok(dcap::verify(quote, root, collateral, policy, platforms, now)?)
+        let proven = dcap::verify(quote, root, collateral, policy, platforms, now)?;
+        self.chains.remember(quote, &pck);
+        Ok(proven)
     }
 
     fn verify_snp(

@@ -25,7 +25,7 @@ impl DatabaseArgs {
     pub(crate) fn places(&self, data_dir: &Path) -> anyhow::Result<Places> {
         let mut places = Places::in_folder(data_dir);
         if let Some(url) = self.url()? {
-            places.records = Location::Postgres(url);
+            places.records = Location::Postgres(url.into());
         }
         Ok(places)
     }

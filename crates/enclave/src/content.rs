@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::Duration,
 };
 
@@ -90,31 +91,28 @@ pub async fn fetch(
     match url.scheme() {
         "file" => {
             let path = url.to_file_path().map_err(|()| ContentError::NotAUri(uri.to_owned()))?;
-            if !tokio::fs::metadata(&path).await?.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file").into());
-            }
-            let mut file = tokio::fs::File::open(&path).await?;
-            let mut buffer = vec![0; 1 << 18];
-            loop {
-                let read = file.read(&mut buffer).await?;
-                match buffer.get(..read) {
-                    Some(chunk) if !chunk.is_empty() => checked.take(chunk)?,
-                    _ => break,
-                }
-            }
+            checked.read(&path).await?;
         }
-        "http" | "https" => {
-            let mut response = http.get(url).send().await?;
-            if response.status() != reqwest::StatusCode::OK {
-                return Err(ContentError::Status(response.status().as_u16()));
-            }
-            while let Some(chunk) = response.chunk().await? {
-                checked.take(&chunk)?;
-            }
-        }
+        "http" | "https" => checked.download(http, url).await?,
         other => return Err(ContentError::Unsupported(other.to_owned())),
     }
     checked.finish(expected)
+}
+
+/// Writes a public file into `sink`: nobody registered what it holds. Gives its length.
+///
+/// # Errors
+/// When it cannot be had, or is larger than `limit`.
+pub async fn download(
+    http: &reqwest::Client,
+    url: Url,
+    limit: u64,
+    sink: &mut (impl Write + Send),
+) -> Result<u64, ContentError> {
+    let mut checked = Checked { sink, digest: Sha256::new(), length: 0, limit };
+    checked.download(http, url).await?;
+    checked.sink.flush()?;
+    Ok(checked.length)
 }
 
 struct Checked<'a, W> {
@@ -124,7 +122,33 @@ struct Checked<'a, W> {
     limit: u64,
 }
 
-impl<W: Write> Checked<'_, W> {
+impl<W: Write + Send> Checked<'_, W> {
+    async fn read(&mut self, path: &Path) -> Result<(), ContentError> {
+        if !tokio::fs::metadata(path).await?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file").into());
+        }
+        let mut file = tokio::fs::File::open(path).await?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let read = file.read(&mut buffer).await?;
+            match buffer.get(..read) {
+                Some(chunk) if !chunk.is_empty() => self.take(chunk)?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn download(&mut self, http: &reqwest::Client, url: Url) -> Result<(), ContentError> {
+        let mut response = http.get(url).send().await?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(ContentError::Status(response.status().as_u16()));
+        }
+        while let Some(chunk) = response.chunk().await? {
+            self.take(&chunk)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, chunk: &[u8]) -> Result<(), ContentError> {
         self.length += chunk.len() as u64;
         if self.length > self.limit {

@@ -33,6 +33,8 @@ pub struct Facts {
     pub output: PathBuf,
     /// `HOME` and, so that no temporary file lands on a disk, `TMPDIR`.
     pub home: PathBuf,
+    /// The names in `IEXEC_IN` of the input files, number 1 first.
+    pub input_files: Vec<String>,
     /// The names in `IEXEC_IN` of the decrypted protected data, number 1 first.
     pub data: Vec<String>,
 }
@@ -66,16 +68,17 @@ impl Environment {
     #[must_use]
     pub fn new(facts: &Facts) -> Self {
         let mut environment = Self::default();
-        for (name, value) in
-            [("PATH", PATH), ("LANG", "C.UTF-8"), ("IEXEC_INPUT_FILES_NUMBER", "0")]
-        {
-            environment.set(name, value);
-        }
+        environment.set("PATH", PATH);
+        environment.set("LANG", "C.UTF-8");
         environment.set("HOME", &facts.home);
         environment.set("TMPDIR", &facts.home);
         environment.set("IEXEC_IN", &facts.input);
         environment.set("IEXEC_OUT", &facts.output);
         environment.set("IEXEC_INPUT_FILES_FOLDER", &facts.input);
+        environment.set("IEXEC_INPUT_FILES_NUMBER", facts.input_files.len().to_string());
+        for (file, n) in facts.input_files.iter().zip(1..) {
+            environment.set(format!("IEXEC_INPUT_FILE_NAME_{n}"), file);
+        }
         environment.set("IEXEC_TASK_ID", facts.task.to_string());
         environment.set("IEXEC_APP_ADDRESS", facts.app.to_string());
         environment.set("IEXEC_BULK_SLICE_SIZE", facts.data.len().to_string());
@@ -136,6 +139,7 @@ mod tests {
             input: "/in".into(),
             output: "/out".into(),
             home: "/home".into(),
+            input_files: vec!["0xab".to_owned()],
             data: data.iter().map(ToString::to_string).collect(),
         }
     }
@@ -169,6 +173,7 @@ mod tests {
             "IEXEC_IN",
             "IEXEC_INPUT_FILES_FOLDER",
             "IEXEC_INPUT_FILES_NUMBER",
+            "IEXEC_INPUT_FILE_NAME_1",
             "IEXEC_OUT",
             "IEXEC_TASK_ID",
             "LANG",
@@ -176,6 +181,8 @@ mod tests {
             "TMPDIR",
         ];
         assert_eq!(names, expected.into());
+        assert_eq!(environment.get("IEXEC_INPUT_FILES_NUMBER").unwrap(), "1");
+        assert_eq!(environment.get("IEXEC_INPUT_FILE_NAME_1").unwrap(), "0xab");
         assert_eq!(environment.get("IEXEC_DATASET_FILENAME").unwrap(), "x");
         assert_eq!(environment.get("IEXEC_DATASET_2_FILENAME").unwrap(), "y");
         assert_eq!(environment.get("IEXEC_BULK_SLICE_SIZE").unwrap(), "2");

@@ -12,6 +12,7 @@ use crate::{
     decrypt::DecryptError,
     harden::HardenError,
     output::OutputError,
+    params::ParamsError,
     release::ReleaseError,
     scratch::ScratchError,
 };
@@ -61,6 +62,18 @@ pub enum LaunchError {
         /// From 1.
         n: u32,
     },
+    /// The task asks for what cannot be given.
+    #[error("the order's params")]
+    Params(#[from] ParamsError),
+    /// An input file cannot be had.
+    #[error("input file {n}")]
+    InputFile {
+        /// From 1.
+        n: u32,
+        /// Why.
+        #[source]
+        source: ContentError,
+    },
     /// The content of a protected data cannot be had, or is not the registered one.
     #[error("protected data {n}")]
     Content {
@@ -109,6 +122,8 @@ impl LaunchError {
             Self::Overdue { .. } => "deadline_passed",
             Self::WrongApp { .. } => "wrong_app",
             Self::KeyMissing { .. } => "bundle_refused",
+            Self::Params(_) => "params_refused",
+            Self::InputFile { .. } => "input_unavailable",
             Self::Content { source: ContentError::WrongDigest { .. }, .. } => "data_altered",
             Self::Content { .. } => "data_unavailable",
             Self::Decrypt { .. } => "data_does_not_open",
@@ -127,7 +142,7 @@ impl LaunchError {
         match self {
             Self::Stopped => true,
             Self::Release(error) => error.is_retryable(),
-            Self::Content { source, .. } => source.is_retryable(),
+            Self::Content { source, .. } | Self::InputFile { source, .. } => source.is_retryable(),
             Self::NoVerb
             | Self::Args(_)
             | Self::Harden(_)
@@ -136,6 +151,7 @@ impl LaunchError {
             | Self::Overdue { .. }
             | Self::WrongApp { .. }
             | Self::KeyMissing { .. }
+            | Self::Params(_)
             | Self::Decrypt { .. }
             | Self::Scratch(_)
             | Self::Memory(_)

@@ -14,6 +14,8 @@ pub mod args;
 
 pub mod channel;
 
+pub mod params;
+
 pub mod content;
 
 pub mod decrypt;

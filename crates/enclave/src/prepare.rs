@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Seek},
     path::Path,
     time::Duration,
@@ -18,10 +18,11 @@ use crate::{
     content::{self, ContentError},
     decrypt::decrypt,
     environment::{Environment, Facts, Secret},
+    params::{InputFile, Params},
     scratch::{Scratch, new_file},
 };
 
-/// No protected data is larger.
+/// No protected data and no input file is larger.
 const MAX_CONTENT: u64 = 1 << 30;
 
 /// How long to wait before a server is asked again.
@@ -49,6 +50,8 @@ pub async fn prepare(bundle: &Bundle, output: &Path) -> Result<Prepared, LaunchE
     let (input, secrets, home) =
         (scratch.folder("in")?, scratch.folder("secrets")?, scratch.folder("home")?);
     let http = content::http().map_err(|source| LaunchError::Content { n: 0, source })?;
+    let params = Params::parse(&bundle.order.params)?;
+    let input_files = fetch_inputs(&http, &params.input_files, &input).await?;
     let mut data = Vec::new();
     for ((asset, snapshot), n) in bundle.order.data.iter().zip(&bundle.data).zip(1..) {
         let key = bundle
@@ -69,14 +72,14 @@ pub async fn prepare(bundle: &Bundle, output: &Path) -> Result<Prepared, LaunchE
         input,
         output: output.to_owned(),
         home: home.clone(),
+        input_files,
         data,
     };
     let mut environment = Environment::new(&facts);
     environment
         .add_secrets(&secrets, &app_secrets(&bundle.secrets))
         .map_err(LaunchError::Memory)?;
-    let args = bundle.order.params.split_whitespace().map(OsString::from).collect();
-    Ok(Prepared { environment, args, home, scratch })
+    Ok(Prepared { environment, args: params.args, home, scratch })
 }
 
 /// The variables of the secrets that apps see. Keys of protected data are the launcher's own.
@@ -99,6 +102,34 @@ fn app_secrets(secrets: &[BundledSecret]) -> Vec<Secret> {
         }
     }
     variables
+}
+
+/// Fetches public files into the input folder, each address once. Gives their names.
+async fn fetch_inputs(
+    http: &reqwest::Client,
+    files: &[InputFile],
+    input: &Path,
+) -> Result<Vec<String>, LaunchError> {
+    for (InputFile { url, name }, n) in files.iter().zip(1..) {
+        let path = input.join(name);
+        while !path.exists() {
+            let draft = input.join("draft");
+            let mut file = new_file(&draft).map_err(LaunchError::Memory)?;
+            let fetched = content::download(http, url.clone(), MAX_CONTENT, &mut file).await;
+            let kept = match &fetched {
+                Ok(_) => fs::rename(&draft, &path),
+                Err(_) => fs::remove_file(&draft),
+            };
+            kept.map_err(LaunchError::Memory)?;
+            match fetched {
+                Ok(_) => {}
+                // The caller's time limit ends this.
+                Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+                Err(source) => return Err(LaunchError::InputFile { n, source }),
+            }
+        }
+    }
+    Ok(files.iter().map(|file| file.name.clone()).collect())
 }
 
 /// Fetches encrypted content into memory that nobody else sees, so that it stays what was checked.

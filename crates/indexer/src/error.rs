@@ -58,7 +58,7 @@ pub(crate) enum RoundError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("events_contradict: the events of a range contradict the mirror")]
+    #[error("the events of a range contradict the mirror")]
     Contradiction(#[source] WriteError),
     #[error("the node is at block {node}, behind the index at {ours}")]
     NodeBehind { node: u64, ours: u64 },
@@ -76,6 +76,12 @@ impl RoundError {
             Self::NodeBehind { .. } => "node_behind",
             Self::Fatal(_) => "fatal",
         }
+    }
+
+    /// What a refusal says: the name, and what went wrong. No causes, since they may quote the endpoint's url, which may hold a
+    /// key.
+    pub(crate) fn reason(&self) -> String {
+        format!("{}: {self}", self.name())
     }
 
     /// Whether a smaller range may be answered.
@@ -113,3 +119,6 @@ impl From<verify::Lie> for RoundError {
         SourceError::from(lie).into()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,8 +132,7 @@ impl Mirror {
                 Ok(Step::Behind { at, to }) => self.publish(State::Backfilling { at, to }, None),
                 Err(RoundError::Fatal(error)) => return Err(error),
                 Err(error) => {
-                    // The causes may quote the endpoint's url, which may hold a key.
-                    let reason = error.to_string();
+                    let reason = error.reason();
                     self.metrics.failed(error.name());
                     tracing::warn!(%reason, "the node's answer cannot be used");
                     self.nodes.fail_over();

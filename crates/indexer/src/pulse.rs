@@ -23,7 +23,7 @@ pub enum State {
     Following,
     /// The node does not answer, or its last answer failed a check.
     Failing {
-        /// The check's name, or what went wrong.
+        /// The failed check's name, a colon, and what went wrong.
         reason: String,
     },
 }

@@ -46,10 +46,10 @@ pub enum SourceError {
     #[error("the node has no block {0}")]
     NoBlock(BlockNumberOrTag),
     /// What it says does not hold together.
-    #[error("the node's answer failed the check {}", .0.name())]
+    #[error(transparent)]
     Lie(#[from] Lie),
     /// Too few endpoints agree.
-    #[error("no_quorum: fewer than {quorum} of {endpoints} endpoints agree on block {number}")]
+    #[error("fewer than {quorum} of {endpoints} endpoints agree on block {number}")]
     NoQuorum {
         /// About which block.
         number: BlockNumberOrTag,

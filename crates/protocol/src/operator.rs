@@ -1,10 +1,12 @@
 //! What an operator asks of a running service, by HTTP over the socket in its data folder, which its owner alone may open.
 //!
 //! Every question is a `POST` of one JSON document; the answer is a JSON document a line, each a [`Line`], the last of which is
-//! not [`Line::Progress`].
+//! neither [`Line::Progress`] nor [`Line::Part`].
 
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
+
+use crate::base64url;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "operator.sock";
@@ -21,16 +23,39 @@ pub const ROTATE_KEY: &str = "vault/rotate-key";
 /// Takes another key into use for owners to seal to: [`RotateSealingKey`], [`SealingKeyRotated`].
 pub const ROTATE_SEALING_KEY: &str = "vault/rotate-sealing-key";
 
+/// Takes a backup of the vault, in [`Line::Part`]s: [`BackedUp`].
+pub const BACKUP: &str = "vault/backup";
+
 /// A line of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Line<T> {
     /// How many records are done.
     Progress(u64),
+    /// The next bytes of what was asked for.
+    Part(Part),
     /// All is done.
     Done(T),
     /// It cannot go on, and why.
     Failed(String),
+}
+
+/// Some bytes, in base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part(String);
+
+impl Part {
+    /// Encodes them.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(base64url::encode(bytes))
+    }
+
+    /// Decodes them; none if it is no base64url.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        base64url::decode(&self.0).ok()
+    }
 }
 
 /// What a check found.
@@ -89,4 +114,20 @@ pub struct SealingKeyRotated {
     pub key: B256,
     /// Since when, seconds since 1970.
     pub issued_at: u64,
+}
+
+/// A backup that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackedUp {
+    /// When, seconds since 1970.
+    pub created_at: u64,
+    /// Versions of secrets in it.
+    pub records: u64,
+    /// Bytes of their values, in the clear.
+    pub bytes: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// The names of the keys that it takes to restore it.
+    pub keys: Vec<String>,
 }

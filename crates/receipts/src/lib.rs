@@ -4,6 +4,10 @@ mod receipt;
 
 mod log;
 
+mod lines;
+
+mod index;
+
 mod tree;
 
 mod checkpoint;

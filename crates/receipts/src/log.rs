@@ -4,31 +4,36 @@
 //! are queued. An append returns when its line is on disk. A line that a power cut tore is dropped at the next start; its
 //! decision was never answered.
 //!
-//! Beside the log lies the newest checkpoint of what was verified. A start believes the receipts under it by its tree, checks
-//! the signatures of those after it alone, and refuses a log that is shorter.
+//! Beside the log lie the newest checkpoint of what was verified, and an index. A start takes the index's tree if the
+//! checkpoint is of it, reads the receipts after it alone and checks their signatures, and refuses a log that is shorter than
+//! either says. That what lies under the checkpoint is still what was verified is for [`Log::check`] to say, and for every
+//! reading of a receipt.
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
     mem,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use alloy_primitives::{Address, B256, FixedBytes, keccak256};
-use serde::{Deserialize, Serialize};
+use alloy_primitives::{Address, B256, keccak256};
 use sesame_protocol::signature::Signer;
+use tlog_tiles::tlog::{self, HashReader as _, record_hash, stored_hash_index};
 
 use crate::{
     checkpoint::{Head, LogKey, verify_checkpoint},
+    index::{Cursor, Index, Rows},
+    lines::{self, Lines},
     receipt::{Decision, Receipt, SignedReceipt},
-    tree::Tree,
+    tree::{self, Tree},
 };
 
-/// What the file's first line says. The first format had no such line.
-const FORMAT: u32 = 2;
+/// How many receipts a start puts into the index at once.
+const AT_ONCE: u64 = 1024;
+/// No receipt is longer, bytes.
+const MAX_LINE: u64 = 16 << 20;
 /// After how many receipts the checkpoint beside the log is written anew.
 const VERIFIED_EVERY: u64 = 4096;
 
@@ -51,31 +56,40 @@ pub enum LogError {
     /// A line is not a receipt, does not follow the one before, or is not signed by this SMS.
     #[error("receipt {0} does not belong to this log: it was altered, or is another service's")]
     Broken(u64),
+    /// Receipts that were verified are not those any more.
+    #[error("the first {0} receipts of this log are not those that it had: it was rewritten")]
+    Rewritten(u64),
     /// Receipts that a checkpoint was signed for are not there any more.
     #[error("the log of receipts had {before} receipts and has {now}: it was cut off")]
     CutOff {
-        /// How many the checkpoint beside it names.
+        /// How many the checkpoint or the index beside it name.
         before: u64,
         /// How many there are.
         now: u64,
     },
+    /// The index beside it cannot be read or written. It holds nothing that is not in the log.
+    #[error(
+        "the index of the receipts cannot be used: stop the service, remove the folder receipts.index, and start again"
+    )]
+    Index(#[from] rocksdb::Error),
+    /// Hashes are missing in the index.
+    #[error(
+        "the index of the receipts has gaps: stop the service, remove the folder receipts.index, and start again"
+    )]
+    Tree(#[from] tlog::Error),
     /// An earlier write failed; nothing is released any more until the program is started again.
     #[error("the log of receipts failed to write before and refuses to go on; start again")]
     Poisoned,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    format: u32,
-    origin: String,
 }
 
 /// The log of one replica.
 #[derive(Debug)]
 pub struct Log {
     key: LogKey,
-    checkpoint: PathBuf,
+    identity: Address,
+    path: PathBuf,
+    /// The head that was signed before this start.
+    verified: Option<Head>,
     /// What waits to be written. Held for as long as a signature takes.
     queue: Mutex<Queue>,
     turn: Mutex<Turn>,
@@ -84,6 +98,7 @@ pub struct Log {
     /// What is on disk.
     kept: RwLock<Kept>,
     file: File,
+    index: Index,
 }
 
 /// Lines in the order in which they will stand.
@@ -101,24 +116,22 @@ struct Turn {
     poisoned: bool,
 }
 
-/// What the log holds, to be found without reading it: some 200 bytes of memory for each receipt.
-#[derive(Debug, Default)]
+/// What is on disk, whatever its size: some thousand bytes of memory.
+#[derive(Debug, Clone)]
 struct Kept {
     tree: Tree,
-    /// Where each line begins, and where the last ends.
-    offsets: Vec<u64>,
+    /// Bytes of whole lines.
+    end: u64,
+    /// Keccak-256 of the last line.
     last: B256,
-    released: HashSet<B256>,
-    /// Receipts by asset and epoch.
-    assets: HashMap<(B256, u64), Vec<u64>>,
-    requesters: HashMap<Address, Vec<u64>>,
 }
 
 impl Log {
     /// Continues the log at `path`, or begins one. `secret` is the key that signs its heads.
     ///
     /// # Errors
-    /// When the log cannot be read, was begun by an earlier version, or was altered or cut off.
+    /// When the log cannot be read, was begun by an earlier version, or was cut off, or when a receipt after the last
+    /// checkpoint was altered. What lies before it is for [`Self::check`] to look at.
     pub fn open(
         path: &Path,
         identity: Address,
@@ -127,31 +140,59 @@ impl Log {
     ) -> Result<Self, LogError> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut lines = Lines::new(&file);
-        let header = match lines.next()? {
-            Some(line) => read_header(&line, path)?,
-            None => begin(&mut file, path, identity, chain_id)?,
+        let origin = match Lines::new(&file)?.next()? {
+            Some(line) => lines::origin(&line, path)?,
+            None => lines::begin(&mut file, path, identity, chain_id)?,
         };
-        let key = LogKey::new(&header.origin, secret);
-        let checkpoint = path.with_extension("checkpoint");
-        let verified = fs::read(&checkpoint).ok();
+        let index = Index::open(&path.with_extension("index"), &origin)?;
+        let key = LogKey::new(&origin, secret);
+        let verified = fs::read(checkpoint_beside(path)).ok();
         let verified = verified.and_then(|note| verify_checkpoint(&note, &key.verifier_key()).ok());
-        let kept = scan(&file, identity, verified.as_ref())?;
-        file.set_len(kept.end())?;
+        let (index, kept) = catch_up(&file, index, identity, verified.as_ref())?;
+        file.set_len(kept.end)?;
         file.seek(SeekFrom::End(0))?;
         file.sync_data()?;
         let queue = Queue { next: kept.tree.size(), previous: kept.last, lines: Vec::new() };
         let log = Self {
             key,
-            checkpoint,
+            identity,
+            path: path.to_owned(),
+            verified,
             queue: Mutex::new(queue),
             file,
             turn: Mutex::default(),
             ended: Condvar::new(),
             kept: RwLock::new(kept),
+            index,
         };
         log.remember()?;
         Ok(log)
+    }
+
+    /// Reads again what [`Self::open`] took on the word of its checkpoint, until `stop` says so: the lines have to give the
+    /// hash that was signed. It takes a second for some hundred thousand receipts, and stands in nobody's way.
+    ///
+    /// # Errors
+    /// When a receipt was altered since, or cannot be read.
+    pub fn check(&self, stop: impl Fn() -> bool) -> Result<(), LogError> {
+        let Some(verified) = &self.verified else { return Ok(()) };
+        let file = File::open(&self.path)?;
+        let mut lines = Lines::new(&file)?;
+        lines.next()?;
+        let mut tree = Tree::default();
+        while tree.size() < verified.size() {
+            if stop() {
+                return Ok(());
+            }
+            let index = tree.size();
+            let line = lines.next()?.ok_or(LogError::Broken(index))?;
+            tree.push(line.as_bytes());
+            let leaf = self.index.read_hashes(&[stored_hash_index(0, index)])?;
+            if leaf != [record_hash(line.as_bytes())] {
+                return Err(LogError::Broken(index));
+            }
+        }
+        if tree.root() == verified.root() { Ok(()) } else { Err(LogError::Rewritten(tree.size())) }
     }
 
     /// Records a decision; on disk when this returns. Gives its index.
@@ -184,19 +225,23 @@ impl Log {
     }
 
     /// Writes and syncs all that is queued, and only then lets it be seen.
-    fn write_queued(&self) -> io::Result<()> {
+    fn write_queued(&self) -> Result<(), LogError> {
         let lines = mem::take(&mut lock(&self.queue).lines);
         let text: String = lines.iter().flat_map(|(line, _)| [line, "\n"]).collect();
         (&self.file).write_all(text.as_bytes())?;
         self.file.sync_data()?;
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let before = kept.tree.size();
+        let mut kept = self.kept().clone();
+        let (before, mut rows) = (kept.tree.size(), Rows::default());
         for (line, decision) in &lines {
-            kept.push(line, decision);
+            kept.push(line, decision, &mut rows);
         }
         let after = kept.tree.size();
-        drop(kept);
-        if before / VERIFIED_EVERY < after / VERIFIED_EVERY { self.remember() } else { Ok(()) }
+        self.index.write(rows.up_to(kept.cursor()))?;
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        if before / VERIFIED_EVERY < after / VERIFIED_EVERY {
+            self.remember()?
+        }
+        Ok(())
     }
 
     fn queue(&self, decision: Decision, identity: &Signer) -> Result<u64, LogError> {
@@ -222,22 +267,29 @@ impl Log {
         self.key.verifier_key()
     }
 
-    /// The hashes of a tile, by its path under `tile/`.
-    #[must_use]
-    pub fn tile(&self, path: &str) -> Option<Vec<u8>> {
-        self.kept().tree.tile(path)
+    /// The hashes of a tile, by its path under `tile/`. `None` if the log has no such tile yet.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, LogError> {
+        let size = self.kept().tree.size();
+        Ok(tree::tile(path, size, &self.index)?)
     }
 
     /// Whether anything of the task was released.
-    #[must_use]
-    pub fn has_released(&self, task: B256) -> bool {
-        self.kept().released.contains(&task)
+    ///
+    /// # Errors
+    /// When that cannot be read, or the receipt of it was altered.
+    pub fn has_released(&self, task: B256) -> Result<bool, LogError> {
+        let Some(index) = self.index.release(task)? else { return Ok(false) };
+        let (_, decision) = self.receipt(index)?;
+        Ok(decision.task == task && decision.is_release())
     }
 
     /// The lines about an asset in one epoch, from index `from` on, at most `limit`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or one was altered.
     pub fn of_asset(
         &self,
         asset: B256,
@@ -245,53 +297,55 @@ impl Log {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, String)>, LogError> {
-        let kept = self.kept();
-        self.lines(&kept, kept.assets.get(&(asset, epoch)), from, limit)
+        let asset = (asset, epoch);
+        let indexes = self.index.of_asset(asset, from, limit)?;
+        self.lines(&indexes, |decision| decision.assets.contains(&asset))
     }
 
     /// The lines about tasks that the requester bought, from index `from` on, at most `limit`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or one was altered.
     pub fn of_requester(
         &self,
         requester: Address,
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, String)>, LogError> {
-        let kept = self.kept();
-        self.lines(&kept, kept.requesters.get(&requester), from, limit)
+        let indexes = self.index.of_requester(requester, from, limit)?;
+        self.lines(&indexes, |decision| decision.requester == requester)
     }
 
+    /// The index says where they are; whether they are about what was asked for, they say themselves.
     fn lines(
         &self,
-        kept: &Kept,
-        indexes: Option<&Vec<u64>>,
-        from: u64,
-        limit: usize,
+        indexes: &[u64],
+        is_about: impl Fn(&Decision) -> bool,
     ) -> Result<Vec<(u64, String)>, LogError> {
-        let indexes = indexes.map_or(&[][..], Vec::as_slice);
-        let first = indexes.partition_point(|index| *index < from);
-        indexes.iter().skip(first).take(limit).map(|index| self.line(kept, *index)).collect()
+        let line = |index: &u64| match self.receipt(*index)? {
+            (line, decision) if is_about(&decision) => Ok((*index, line)),
+            _ => Err(LogError::Broken(*index)),
+        };
+        indexes.iter().map(line).collect()
     }
 
-    fn line(&self, kept: &Kept, index: u64) -> Result<(u64, String), LogError> {
+    /// A line, and what it says: signed, and at its place.
+    fn receipt(&self, index: u64) -> Result<(String, Decision), LogError> {
         let broken = || LogError::Broken(index);
-        let at = usize::try_from(index).map_err(|_| broken())?;
-        let [start, end] = kept.offsets.get(at..at + 2).ok_or_else(broken)? else {
-            return Err(broken());
-        };
-        let length = usize::try_from(end - start - 1).map_err(|_| broken())?;
-        let mut line = vec![0; length];
-        self.file.read_exact_at(&mut line, *start)?;
-        Ok((index, String::from_utf8(line).map_err(|_| broken())?))
+        let line = read_line(&self.file, &self.index, index)?.ok_or_else(broken)?;
+        let receipt = SignedReceipt::parse(&line).and_then(|signed| signed.verify(self.identity));
+        let receipt = receipt.filter(|receipt| receipt.index == index).ok_or_else(broken)?;
+        Ok((line, receipt.decision))
     }
 
     /// Puts the newest head beside the log. Lost, it costs the next start the check of every signature.
     fn remember(&self) -> io::Result<()> {
-        let draft = self.checkpoint.with_extension("checkpoint-draft");
-        fs::write(&draft, self.checkpoint())?;
-        fs::rename(draft, &self.checkpoint)
+        let path = checkpoint_beside(&self.path);
+        let draft = path.with_extension("checkpoint-draft");
+        let mut file = File::create(&draft)?;
+        file.write_all(&self.checkpoint())?;
+        file.sync_data()?;
+        fs::rename(draft, path)
     }
 
     fn kept(&self) -> RwLockReadGuard<'_, Kept> {
@@ -299,31 +353,28 @@ impl Log {
     }
 }
 
-/// A service that stops leaves nothing to be verified again.
+/// A service that stops leaves nothing to be verified or read again.
 impl Drop for Log {
     fn drop(&mut self) {
         let _ = self.remember();
+        let _ = self.index.flush();
     }
 }
 
 impl Kept {
-    fn push(&mut self, line: &str, decision: &Decision) {
-        let index = self.tree.size();
-        self.tree.push(line.as_bytes());
-        self.offsets.push(self.end() + line.len() as u64 + 1);
-        self.last = keccak256(line);
-        if decision.is_release() {
-            self.released.insert(decision.task);
-        }
-        for asset in &decision.assets {
-            self.assets.entry(*asset).or_default().push(index);
-        }
-        self.requesters.entry(decision.requester).or_default().push(index);
+    /// Before the first receipt.
+    fn before_the_first(header: &str) -> Self {
+        Self { tree: Tree::default(), end: header.len() as u64 + 1, last: B256::ZERO }
     }
 
-    /// Bytes of whole lines.
-    fn end(&self) -> u64 {
-        self.offsets.last().copied().unwrap_or_default()
+    fn push(&mut self, line: &str, decision: &Decision, rows: &mut Rows) {
+        self.end += line.len() as u64 + 1;
+        self.last = keccak256(line);
+        rows.push(&mut self.tree, line, self.end, decision);
+    }
+
+    const fn cursor(&self) -> Cursor {
+        Cursor { size: self.tree.size(), end: self.end }
     }
 }
 
@@ -331,66 +382,103 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes the first line. No two logs have the same name, whoever keeps them.
-fn begin(
-    file: &mut File,
-    path: &Path,
+fn checkpoint_beside(path: &Path) -> PathBuf {
+    path.with_extension("checkpoint")
+}
+
+/// A line as the index finds it. `None` if there is none.
+fn read_line(file: &File, index: &Index, number: u64) -> Result<Option<String>, LogError> {
+    let (Some(start), Some(end)) = (index.start(number)?, index.start(number + 1)?) else {
+        return Ok(None);
+    };
+    let length = end.checked_sub(start).filter(|length| (1..=MAX_LINE).contains(length));
+    let Some(length) = length.and_then(|length| usize::try_from(length).ok()) else {
+        return Ok(None);
+    };
+    let mut line = vec![0; length];
+    file.read_exact_at(&mut line, start)?;
+    Ok((line.pop() == Some(b'\n')).then(|| String::from_utf8(line).ok()).flatten())
+}
+
+/// Brings the index up to the log, and checks what no checkpoint speaks for. An index that does not fit the log is made anew.
+fn catch_up(
+    file: &File,
+    index: Index,
     identity: Address,
-    chain_id: u64,
-) -> Result<Header, LogError> {
-    let random = FixedBytes::<8>::random();
-    let origin = format!("sesame/{chain_id}/{identity:#x}/{random:x}");
-    let header = Header { format: FORMAT, origin };
-    let mut line = serde_json::to_vec(&header).map_err(io::Error::from)?;
-    line.push(b'\n');
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&line)?;
-    file.sync_all()?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
+    verified: Option<&Head>,
+) -> Result<(Index, Kept), LogError> {
+    let known = verified.map_or(0, Head::size);
+    // Whatever is in the index was synced in the log before.
+    let had = index.cursor().unwrap_or_default();
+    let least = had.size.max(known);
+    if file.metadata()?.len() < had.end {
+        return Err(LogError::CutOff { before: least, now: count(file)? });
     }
-    Ok(header)
-}
-
-fn read_header(line: &str, path: &Path) -> Result<Header, LogError> {
-    if SignedReceipt::parse(line).is_some() {
-        return Err(LogError::OldFormat(path.display().to_string()));
-    }
-    let header: Header = serde_json::from_str(line).map_err(|_| LogError::Header)?;
-    if header.format == FORMAT && signed_note::is_key_name_valid(&header.origin) {
-        return Ok(header);
-    }
-    Err(LogError::Header)
-}
-
-/// Whole lines of a file, without their ends.
-struct Lines<R>(R);
-
-impl<'f> Lines<BufReader<&'f File>> {
-    fn new(file: &'f File) -> Self {
-        Self(BufReader::new(file))
-    }
-
-    /// `None` at the end, or at a line that was torn.
-    fn next(&mut self) -> Result<Option<String>, LogError> {
-        let mut line = Vec::new();
-        self.0.read_until(b'\n', &mut line)?;
-        match line.split_last() {
-            // What is no text is no receipt: it is told with the line's number.
-            Some((b'\n', text)) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
-            _ => Ok(None),
+    let whole = |kept: Kept| match kept.tree.size() {
+        now if now < least => Err(LogError::CutOff { before: least, now }),
+        _ => Ok(kept),
+    };
+    if let Some(kept) = resume(file, &index, verified) {
+        let proven = kept.tree.size() == known;
+        let write = |rows: Rows, cursor: Cursor| {
+            // What the index knew of the log's length stays, until the log is that long again.
+            index.write(if cursor.size < had.size { rows } else { rows.up_to(cursor) })
+        };
+        match scan(file, identity, verified, kept, write).and_then(whole) {
+            Ok(kept) => return Ok((index, kept)),
+            Err(error) if proven => return Err(error),
+            // It may be the index that is wrong.
+            Err(_) => {}
         }
     }
+    let index = index.emptied()?;
+    let kept = first(file)?;
+    index.write(Rows::default().first_line(kept.end))?;
+    let write = |rows: Rows, cursor| index.write(rows.up_to(cursor));
+    let kept = scan(file, identity, verified, kept, write).and_then(whole)?;
+    Ok((index, kept))
 }
 
-/// Reads a whole log. Receipts under `verified`, a head that was signed for them, are checked by its root alone.
-fn scan(mut file: &File, identity: Address, verified: Option<&Head>) -> Result<Kept, LogError> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut lines = Lines::new(file);
-    let Some(header) = lines.next()? else { return Ok(Kept::default()) };
-    let mut kept = Kept { offsets: vec![header.len() as u64 + 1], ..Kept::default() };
-    let known = verified.map_or(0, Head::size);
+/// Where reading goes on: after what is both in the index and under the checkpoint. `None` if the index does not fit.
+fn resume(file: &File, index: &Index, verified: Option<&Head>) -> Option<Kept> {
+    let verified = verified?;
+    let size = index.cursor()?.size.min(verified.size());
+    let tree = Tree::read(size, index).ok()?;
+    if size == 0 || (size == verified.size() && tree.root() != verified.root()) {
+        return None;
+    }
+    let last = read_line(file, index, size - 1).ok()??;
+    let leaf = index.read_hashes(&[stored_hash_index(0, size - 1)]).ok()?;
+    (leaf == [record_hash(last.as_bytes())]).then_some(())?;
+    Some(Kept { tree, end: index.start(size).ok()??, last: keccak256(last) })
+}
+
+fn first(file: &File) -> Result<Kept, LogError> {
+    let header = Lines::new(file)?.next()?.unwrap_or_default();
+    Ok(Kept::before_the_first(&header))
+}
+
+/// How many whole receipts there are.
+fn count(file: &File) -> Result<u64, LogError> {
+    let (mut lines, mut count) = (Lines::new(file)?, 0);
+    lines.next()?;
+    while lines.next()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Reads a log to its end, and hands on what the index has to take. Receipts under `verified`, a head that was signed for
+/// them, are checked by its root alone.
+fn scan(
+    file: &File,
+    identity: Address,
+    verified: Option<&Head>,
+    mut kept: Kept,
+    write: impl Fn(Rows, Cursor) -> Result<(), rocksdb::Error>,
+) -> Result<Kept, LogError> {
+    let mut lines = Lines::from(file, kept.end)?;
+    let (known, mut rows) = (verified.map_or(0, Head::size), Rows::default());
     while let Some(line) = lines.next()? {
         let index = kept.tree.size();
         let broken = || LogError::Broken(index);
@@ -404,15 +492,16 @@ fn scan(mut file: &File, identity: Address, verified: Option<&Head>) -> Result<K
         if receipt.index != index || receipt.previous != kept.last {
             return Err(broken());
         }
-        kept.push(&line, &receipt.decision);
+        kept.push(&line, &receipt.decision, &mut rows);
         let altered = |head: &Head| head.size() == index + 1 && head.root() != kept.tree.root();
         if verified.is_some_and(altered) {
             return Err(broken());
         }
+        if kept.tree.size().is_multiple_of(AT_ONCE) {
+            write(mem::take(&mut rows), kept.cursor())?;
+        }
     }
-    if kept.tree.size() < known {
-        return Err(LogError::CutOff { before: known, now: kept.tree.size() });
-    }
+    write(rows, kept.cursor())?;
     Ok(kept)
 }
 
@@ -423,9 +512,9 @@ fn scan(mut file: &File, identity: Address, verified: Option<&Head>) -> Result<K
 /// When the file cannot be read, or a receipt was altered, left out or added.
 pub fn verify_log(path: &Path, identity: Address) -> Result<Tree, LogError> {
     let file = File::open(path)?;
-    let header = Lines::new(&file).next()?.ok_or(LogError::Header)?;
-    read_header(&header, path)?;
-    Ok(scan(&file, identity, None)?.tree)
+    let header = Lines::new(&file)?.next()?.ok_or(LogError::Header)?;
+    lines::origin(&header, path)?;
+    Ok(scan(&file, identity, None, first(&file)?, |_, _| Ok(()))?.tree)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Config {
     pub prove_every: u64,
     /// Where the contracts are.
     pub deployment: Deployment,
-    /// Holds `index/` (disposable), `keys/` and `receipts.log` with its checkpoint (not disposable).
+    /// Holds `index/` and `receipts.index/` (disposable), `keys/` and `receipts.log` with its checkpoint (not disposable).
     pub data_dir: PathBuf,
     /// Where the vault is (not disposable): [`Places::in_folder`] for one process.
     pub vault: Places,

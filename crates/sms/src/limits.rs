@@ -30,7 +30,8 @@ const FORGET: Duration = Duration::from_secs(60);
 /// What the operator grants to strangers. The limits are per replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests a second that one client may send to the owner and the enclave surface, on average.
+    /// Requests a second that one client may send to the owner and the enclave surface, and that cost a decision or a signature
+    /// on the public one, on average.
     pub requests_per_second: NonZeroU32,
     /// How many it may send at once.
     pub burst: NonZeroU32,

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     fs::{self, Permissions},
-    io,
+    io::{self, BufWriter, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
 };
@@ -19,15 +19,21 @@ use axum::{
 };
 use futures::stream;
 use serde::Serialize;
-use sesame_protocol::operator::{self, Line, RotateKey, RotateSealingKey, SealingKeyRotated};
+use sesame_protocol::operator::{
+    self, BackedUp, Line, Part, RotateKey, RotateSealingKey, SealingKeyRotated,
+};
 use sesame_vault::VaultError;
 use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
+    clock,
     problem::chain,
     service::{Service, Shared},
-    vault::{checked, made, rotated},
+    vault::{backed_up, checked, made, rotated},
 };
+
+/// Bytes of a backup in a line.
+const PART: usize = 64 << 10;
 
 /// Lines that wait to be read.
 const WAITING: usize = 64;
@@ -54,6 +60,7 @@ pub(crate) fn router(service: Shared) -> Router {
         .route(&path(operator::MAKE_KEY), post(make_key))
         .route(&path(operator::ROTATE_KEY), post(rotate_key))
         .route(&path(operator::ROTATE_SEALING_KEY), post(rotate_sealing_key))
+        .route(&path(operator::BACKUP), post(backup))
         .with_state(service)
 }
 
@@ -85,19 +92,55 @@ async fn rotate_sealing_key(
     })
 }
 
+async fn backup(State(service): State<Shared>) -> Response {
+    answer(service, |service, send| {
+        let parts = BufWriter::with_capacity(PART, Parts(send));
+        let backup = service.vault.backup(parts, clock::now(), |contents| {
+            send(&Line::Progress(contents.records));
+        })?;
+        Ok(backed_up(backup))
+    })
+}
+
+/// Bytes on their way to who asked.
+struct Parts<'a>(&'a dyn Fn(&Line<BackedUp>) -> bool);
+
+impl Write for Parts<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let heard = (self.0)(&Line::Part(Part::new(bytes)));
+        if heard { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Works off the async threads and tells how far it is. The work goes on to its end if nobody listens any more.
 fn work<T: Serialize + Send + 'static>(
     service: Shared,
     work: impl FnOnce(&Service, &mut dyn FnMut(u64)) -> Result<T, VaultError> + Send + 'static,
 ) -> Response {
+    answer(service, |service, send| {
+        work(service, &mut |records| {
+            send(&Line::Progress(records));
+        })
+    })
+}
+
+/// Answers with the lines that the work sends, each of which tells whether somebody listens, and with its end.
+fn answer<T: Serialize + Send + 'static>(
+    service: Shared,
+    work: impl FnOnce(&Service, &dyn Fn(&Line<T>) -> bool) -> Result<T, VaultError> + Send + 'static,
+) -> Response {
     let (lines, waiting) = mpsc::channel::<Bytes>(WAITING);
     tokio::task::spawn_blocking(move || {
         let send = |line: &Line<T>| {
-            let Ok(mut text) = serde_json::to_vec(line) else { return };
+            let Ok(mut text) = serde_json::to_vec(line) else { return false };
             text.push(b'\n');
-            let _ = lines.blocking_send(text.into());
+            lines.blocking_send(text.into()).is_ok()
         };
-        let done = work(&service, &mut |records| send(&Line::Progress(records)));
+        let done = work(&service, &send);
         send(&done.map_or_else(|error| Line::Failed(chain(&error)), Line::Done));
     });
     let lines = stream::unfold(waiting, async |mut waiting| {

@@ -21,7 +21,7 @@ use sesame_protocol::{
     rcar::{ErrorBody, HashNotServed},
 };
 use sesame_receipts::LogError;
-use sesame_vault::VaultError;
+use sesame_vault::{KeyError, VaultError};
 use sesame_view::ReadError;
 
 use crate::collateral::NoCollateral;
@@ -105,6 +105,8 @@ codes! {
     StorageLow = "storage_low", INSUFFICIENT_STORAGE, "no room for another secret";
     /// The database that the vault is in does not answer; what was being written may be there.
     VaultUnavailable = "vault_unavailable", SERVICE_UNAVAILABLE, "the vault's database does not answer";
+    /// The HSM that holds the vault's key does not answer.
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, "the vault's key cannot be used now";
     /// There is no such secret.
     SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
     /// The request, its body included, took longer than the service's limit.
@@ -293,6 +295,10 @@ impl From<VaultError> for ApiError {
                 tracing::error!(place, reason = chain(&error), "the vault's database fails");
                 Self::new(Code::VaultUnavailable, sentence(&error))
             }
+            VaultError::Key(KeyError::Token { .. }) => {
+                tracing::error!(reason = chain(&error), "the vault's key cannot be used");
+                Self::new(Code::KeysUnavailable, "Ask again later; the service's log says why.")
+            }
             VaultError::Key(_)
             | VaultError::WrongKey(_)
             | VaultError::UnknownKey(_)
@@ -302,6 +308,7 @@ impl From<VaultError> for ApiError {
             | VaultError::OtherIdentity { .. }
             | VaultError::NoVault { .. }
             | VaultError::Store(_)
+            | VaultError::Backup(_)
             | VaultError::Database(_)
             | VaultError::Url(_)
             | VaultError::NoRoots { .. }

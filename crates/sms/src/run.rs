@@ -16,13 +16,14 @@ use sesame_indexer::{
 };
 use sesame_protocol::{
     operator::SOCKET,
+    receipts::ReceiptLogKey,
     results::TaskDomain,
     signature::{SignatureError, Signer},
     status::Trust,
     typed::Domain,
 };
 use sesame_receipts::{Log, LogError};
-use sesame_vault::{KeyError, KeyFile, Vault, VaultError};
+use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -46,6 +47,7 @@ use crate::{
     reserve::Reserve,
     sealing::{self, Sealing},
     service::{ASKING, Service, Shared, TURNS},
+    vault::IDENTITY,
 };
 
 /// The service cannot start, or had to stop.
@@ -88,6 +90,9 @@ pub enum ServeError {
     /// The mirror's task died.
     #[error("the index died, and with it the service")]
     MirrorDied(#[source] tokio::task::JoinError),
+    /// The check of the receipts died.
+    #[error("the check of the log of receipts died, and with it the service")]
+    CheckDied(#[source] tokio::task::JoinError),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[source] io::Error),
@@ -130,6 +135,17 @@ pub async fn run(
         async move { service.shelf.keep_fresh(stop).await }
     });
     operate(&data_dir, service.clone(), &stop, &tasks);
+    let checked = tasks.spawn_blocking({
+        let (service, stop) = (service.clone(), stop.clone());
+        move || {
+            let checked = service.receipts.check(|| stop.is_cancelled());
+            // What releases rest on is not what it was: nothing is released any more.
+            if checked.is_err() {
+                stop.cancel();
+            }
+            checked
+        }
+    });
     let router = router(service, request_time, &gate);
     tasks.spawn(gate.forget_idle(stop.clone()));
     let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -140,6 +156,7 @@ pub async fn run(
     tasks.close();
     tasks.wait().await;
     mirror.await.map_err(ServeError::MirrorDied)??;
+    checked.await.map_err(ServeError::CheckDied)??;
     served
 }
 
@@ -181,6 +198,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         deployment.chain_id,
         keys.receipts.bytes(),
     )?;
+    let receipts_key = ReceiptLogKey::certify(receipts.verifier_key(), &domain, &keys.identity);
     let (publisher, pulse) = watch::channel(Pulse::default());
     let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     // With connections of its own: a mirror that fails over is no concern of owners.
@@ -219,6 +237,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         asking: Semaphore::new(ASKING),
         vault,
         receipts,
+        receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
         turns: Semaphore::new(TURNS),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
@@ -236,8 +255,17 @@ fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
     let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
     let vault = config.vault.open(&config.deployment)?;
     vault.belongs_to(keys.identity.address())?;
+    tell_key(&vault.key_in_use());
     sealing::first(&vault, clock::now())?;
     Ok((keys, vault))
+}
+
+/// Tells the operator where the vault's key is, and where it should be.
+fn tell_key(KeyInUse { key, place, next }: &KeyInUse) {
+    tracing::info!("the vault's key {key} is in {place}");
+    if place != next {
+        tracing::warn!("the vault's key is not in {next} yet: sesame vault rotate-key moves it");
+    }
 }
 
 struct Keys {
@@ -256,7 +284,7 @@ impl Keys {
             if first_run { KeyFile::load_or_create(&path) } else { KeyFile::load(&path) }
         };
         Ok(Self {
-            identity: Signer::from_bytes(load("identity.key")?.bytes())?,
+            identity: Signer::from_bytes(load(IDENTITY)?.bytes())?,
             token: TokenKey::from_bytes(load("token.key")?.bytes(), session_life)?,
             // It opens nothing, and the identity vouches for whichever there is: made where it is missing.
             receipts: KeyFile::load_or_create(&folder.join("keys/receipts.key"))?,
@@ -302,11 +330,18 @@ pub fn routes() -> impl Iterator<Item = &'static str> {
 fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
     Router::new()
         .merge(public_surface())
+        .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
         .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(enclave_surface().route_layer(gate.layer(|e| KbsError::from(e).into_response())))
+        .merge(
+            enclave_surface()
+                .route_layer(CatchPanicLayer::custom(|_: Panic| {
+                    KbsError::from(panicked()).into_response()
+                }))
+                .route_layer(gate.layer(|e| KbsError::from(e).into_response())),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
         .layer(middleware::from_fn_with_state(request_time, in_time))
         .layer(middleware::from_fn(log))
         .with_state(service)
@@ -320,11 +355,16 @@ fn public_surface() -> Router<Shared> {
         .route("/v1/status", get(public::status::status))
         .route("/v1/keys", get(public::keys::keys))
         .route("/.well-known/jwks.json", get(public::keys::jwks))
+        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
+        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
+}
+
+/// What anybody may ask for, and what costs a decision or a signature each time.
+fn questions() -> Router<Shared> {
+    Router::new()
         .route("/v1/tasks/{task}/explain", get(public::explain::explain))
         .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
         .route("/v1/receipts/key", get(public::receipts::key))
-        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
-        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
 }
 
 fn owner_surface() -> Router<Shared> {
@@ -352,24 +392,34 @@ fn enclave_surface() -> Router<Shared> {
         .route("/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}", get(resource::resource_in_path))
 }
 
-async fn not_found(uri: Uri) -> ApiError {
-    ApiError::new(Code::NotFound, format!("There is nothing at {}.", uri.path()))
+async fn not_found(uri: Uri) -> Response {
+    let detail = format!("There is nothing at {}.", uri.path());
+    in_form_of(&uri, ApiError::new(Code::NotFound, detail))
 }
 
-async fn method_not_allowed(method: Method) -> ApiError {
-    ApiError::new(Code::MethodNotAllowed, format!("{method} is not allowed here."))
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let detail = format!("{method} is not allowed here.");
+    in_form_of(&uri, ApiError::new(Code::MethodNotAllowed, detail))
+}
+
+/// An error as the surface has it that was asked.
+fn in_form_of(uri: &Uri, error: ApiError) -> Response {
+    let of_an_enclave = uri.path().starts_with("/kbs/");
+    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
-fn panicked(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+type Panic = Box<dyn std::any::Any + Send + 'static>;
+
+fn panicked() -> ApiError {
     tracing::error!("a handler panicked");
-    ApiError::new(Code::Internal, "The service failed to answer; its log says why.").into_response()
+    ApiError::new(Code::Internal, "The service failed to answer; its log says why.")
 }
 
 /// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
 /// blocking thread goes on to its end.
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let of_an_enclave = request.uri().path().starts_with("/kbs/");
+    let uri = request.uri().clone();
     if let Ok(response) = timeout(limit, next.run(request)).await {
         return response;
     }
@@ -378,8 +428,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
          nevertheless: look before you ask again.",
         limit.as_secs_f32()
     );
-    let error = ApiError::new(Code::RequestTimeout, detail);
-    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
+    in_form_of(&uri, ApiError::new(Code::RequestTimeout, detail))
 }
 
 /// One line per request: never a header, a body or a query.

@@ -7,7 +7,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Nodes, Pulse};
-use sesame_protocol::{results::TaskDomain, signature::Signer, status::Trust, typed::Domain};
+use sesame_protocol::{
+    receipts::ReceiptLogKey, results::TaskDomain, signature::Signer, status::Trust, typed::Domain,
+};
 use sesame_receipts::Log;
 use sesame_vault::Vault;
 use sesame_view::{Snapshot, View};
@@ -44,6 +46,8 @@ pub(crate) struct Service {
     pub(crate) asking: Semaphore,
     pub(crate) vault: Vault,
     pub(crate) receipts: Log,
+    /// Certifies whose log it is.
+    pub(crate) receipts_key: ReceiptLogKey,
     pub(crate) trust: Trust,
     pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.

@@ -1,22 +1,31 @@
-//! Where a service's vault is, and its upkeep: is it whole, and other keys for it. A service that runs is asked to do it, through
+//! Where a service's vault is, and its upkeep: is it whole, other keys for it, backups of it. A service that runs is asked to do it, through
 //! the socket in its data folder; where none runs, the vault is opened here.
 
 use std::{
-    io,
+    io::{self, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use sesame_chain::Deployment;
-use sesame_protocol::operator::{
-    self, Checked, KeyMade, KeyRotated, Line, RotateKey, RotateSealingKey, SealingKeyRotated,
+use sesame_protocol::{
+    operator::{
+        self, BackedUp, Checked, KeyMade, KeyRotated, Line, RotateKey, RotateSealingKey,
+        SealingKeyRotated,
+    },
+    signature::{SignatureError, Signer},
 };
-use sesame_vault::{Rotated, Tally, Vault, VaultError};
+use sesame_vault::{Contents, KeyError, KeyFile, Restore, Rotated, Tally, Vault, VaultError};
 
-pub use sesame_vault::{DatabaseUrl, KeyId, KeySource, Location, UrlError};
+pub use sesame_vault::{
+    Backup, DatabaseUrl, Hsm, KeyId, KeySource, Location, Replaced, Restored, UrlError,
+};
 
 use crate::{clock, sealing};
+
+/// The file of the identity's key.
+pub(crate) const IDENTITY: &str = "identity.key";
 
 /// Where records and key-encryption keys of one vault are.
 #[derive(Debug, Clone)]
@@ -35,6 +44,20 @@ impl Places {
             records: Location::Folder(data_dir.join("vault")),
             keys: KeySource::Folder(data_dir.join("keys")),
         }
+    }
+
+    /// The same with keys in an HSM; those that are elsewhere by now are still found there.
+    #[must_use]
+    pub fn moving_to(self, hsm: Hsm) -> Self {
+        let keys = KeySource::Either(KeySource::Pkcs11(hsm).into(), self.keys.into());
+        Self { keys, ..self }
+    }
+
+    /// The same with keys where they would be without that HSM; those that are in it by now are still found there.
+    #[must_use]
+    pub fn leaving(self, hsm: Hsm) -> Self {
+        let keys = KeySource::Either(self.keys.into(), KeySource::Pkcs11(hsm).into());
+        Self { keys, ..self }
     }
 
     pub(crate) fn hold_a_vault(&self) -> Result<bool, VaultError> {
@@ -80,6 +103,21 @@ pub enum UpkeepError {
     /// It gives an answer of another kind.
     #[error("the service that runs is of another version")]
     Version(#[from] serde_json::Error),
+    /// It gives bytes that are none.
+    #[error("the service that runs sends what cannot be read")]
+    Part,
+    /// What it gives cannot be written.
+    #[error("cannot write the backup")]
+    Write(#[source] io::Error),
+    /// It runs where it must not.
+    #[error("the service runs: stop it first")]
+    Runs,
+    /// The identity's key cannot be used.
+    #[error("a backup holds no keys: put keys/ back from its own backup first")]
+    Keys(#[from] KeyError),
+    /// The identity's key is none.
+    #[error("the identity key is not a secp256k1 key")]
+    Identity(#[from] SignatureError),
     /// The work here died.
     #[error("the work died")]
     Died(#[from] tokio::task::JoinError),
@@ -153,6 +191,59 @@ impl Upkeep {
         .await
     }
 
+    /// Writes a backup of everything to `out`; a service that runs goes on meanwhile. `progress` hears how many records are in it.
+    ///
+    /// # Errors
+    /// As [`Self::check`], or when a record does not authenticate, or the output fails. What was written by then is no backup.
+    pub async fn backup(
+        self,
+        mut out: impl Write + Send + 'static,
+        mut progress: impl Told,
+    ) -> Result<BackedUp, UpkeepError> {
+        if let Some(running) = Running::find(&self.data_dir)? {
+            return running.ask(operator::BACKUP, &(), progress, out).await;
+        }
+        let work = move || {
+            let vault = self.places.open_existing(&self.deployment)?;
+            vault.backup(&mut out, clock::now(), |contents| progress(contents.records))
+        };
+        Ok(backed_up(tokio::task::spawn_blocking(work).await??))
+    }
+
+    /// Verifies a backup to its end and puts it in the place of the vault as far as `change` allows. No service may run. The keys,
+    /// the identity's among them, must be where they belong: a backup holds none.
+    ///
+    /// # Errors
+    /// When the service runs, the backup is refused, a key is missing, or another vault is there that may not be replaced: then
+    /// the vault is as it was.
+    pub async fn restore(
+        self,
+        file: PathBuf,
+        change: Change,
+        mut progress: impl Told,
+    ) -> Result<Restored, UpkeepError> {
+        if Running::find(&self.data_dir)?.is_some() {
+            return Err(UpkeepError::Runs);
+        }
+        let work = move || {
+            let identity = self.data_dir.join("keys").join(IDENTITY);
+            let identity = Signer::from_bytes(KeyFile::load(&identity)?.bytes())?.address();
+            let restore = Restore {
+                at: self.places.records,
+                keys: self.places.keys,
+                chain_id: self.deployment.chain_id,
+                registry: self.deployment.asset_registry,
+                identity,
+                replace: change == Change::Replace,
+            };
+            if change == Change::Nothing {
+                return Ok(Restored::Unchanged(restore.verify(&file, progress)?));
+            }
+            Ok(restore.run(&file, &mut progress)?)
+        };
+        tokio::task::spawn_blocking(work).await?
+    }
+
     /// Has the service do it that runs, or does it here.
     async fn work<T: DeserializeOwned + Send + 'static>(
         self,
@@ -162,11 +253,22 @@ impl Upkeep {
         here: impl FnOnce(&Vault, &mut dyn FnMut(u64)) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, UpkeepError> {
         if let Some(running) = Running::find(&self.data_dir)? {
-            return running.ask(path, &asked, progress).await;
+            return running.ask(path, &asked, progress, io::sink()).await;
         }
         let work = move || here(&self.places.open_existing(&self.deployment)?, &mut progress);
         Ok(tokio::task::spawn_blocking(work).await??)
     }
+}
+
+/// What a restore may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: the backup is verified and no more.
+    Nothing,
+    /// It may make a vault where none is, or an empty one.
+    Make,
+    /// It may replace another vault.
+    Replace,
 }
 
 /// Hears how many records are done.
@@ -202,6 +304,7 @@ impl Running {
         path: &str,
         asked: &impl Serialize,
         mut progress: impl FnMut(u64),
+        mut out: impl Write,
     ) -> Result<T, UpkeepError> {
         let client = reqwest::Client::builder().unix_socket(self.0).build()?;
         let request = client.post(format!("http://operator/{path}")).json(asked);
@@ -213,6 +316,10 @@ impl Running {
                 let line: Vec<u8> = text.drain(..=end).collect();
                 match serde_json::from_slice(&line)? {
                     Line::Progress(records) => progress(records),
+                    Line::Part(part) => {
+                        let bytes = part.bytes().ok_or(UpkeepError::Part)?;
+                        out.write_all(&bytes).map_err(UpkeepError::Write)?;
+                    }
                     Line::Done(done) => return Ok(done),
                     Line::Failed(reason) => return Err(UpkeepError::Refused(reason)),
                 }
@@ -233,4 +340,10 @@ pub(crate) fn made(key: KeyId) -> KeyMade {
 
 pub(crate) fn rotated(rotated: Rotated) -> KeyRotated {
     KeyRotated { records: rotated.records, key: rotated.key.to_string() }
+}
+
+pub(crate) fn backed_up(backup: Backup) -> BackedUp {
+    let Backup { created_at, keys, contents: Contents { records, bytes, tombstones } } = backup;
+    let keys = keys.iter().map(ToString::to_string).collect();
+    BackedUp { created_at, records, bytes, tombstones, keys }
 }

@@ -4,7 +4,8 @@ use sesame_domain::SecretId;
 
 use crate::{
     error::VaultError,
-    record::{self, Header},
+    keys::ring::Ring,
+    record::{self, Header, Home},
     safe::Vault,
     store::{Entry, Found, Values},
 };
@@ -45,37 +46,39 @@ impl Vault {
                 record: Some((secret, Entry { version, header: Some(header) })),
                 value,
                 ..
-            } => match self.authenticate(&secret, version, &header, value)? {
-                Some(bytes) => {
-                    tally.records += 1;
-                    tally.bytes += bytes;
+            } => {
+                let record = (&secret, version, &header);
+                match authenticate(self.home, &self.ring(), record, value.as_deref())? {
+                    Some(bytes) => {
+                        tally.records += 1;
+                        tally.bytes += bytes;
+                    }
+                    None => tally.damaged.push(format!("{secret} version {version}")),
                 }
-                None => tally.damaged.push(format!("{secret} version {version}")),
-            },
+            }
         }
         Ok(())
     }
+}
 
-    /// How many bytes a record's value has; none if it does not authenticate.
-    fn authenticate(
-        &self,
-        secret: &SecretId,
-        version: u64,
-        header: &Header,
-        sealed: Option<Vec<u8>>,
-    ) -> Result<Option<u64>, VaultError> {
-        let Some(sealed) = sealed.filter(|_| header.metadata.version == version) else {
-            return Ok(None);
-        };
-        match record::open(self.home, secret, header, &sealed, &self.ring()) {
-            Ok(value) => Ok(Some(value.expose().len() as u64)),
-            Err(VaultError::Damaged | VaultError::UnknownKey(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+/// How many bytes a record's value has; none if it does not authenticate.
+pub(crate) fn authenticate(
+    home: Home,
+    ring: &Ring,
+    (secret, version, header): (&SecretId, u64, &Header),
+    sealed: Option<&[u8]>,
+) -> Result<Option<u64>, VaultError> {
+    let Some(sealed) = sealed.filter(|_| header.metadata.version == version) else {
+        return Ok(None);
+    };
+    match record::open(home, secret, header, sealed, ring) {
+        Ok(value) => Ok(Some(value.expose().len() as u64)),
+        Err(VaultError::Damaged | VaultError::UnknownKey(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-fn named(key: &[u8]) -> String {
+pub(crate) fn named(key: &[u8]) -> String {
     format!("key {}", hex::encode(key))
 }
 

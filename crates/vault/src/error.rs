@@ -1,13 +1,15 @@
 //! What can go wrong with the safe.
 
-use crate::{keys::KeyId, store::postgres::UrlError};
+use std::io;
+
+use crate::{backup::restore::Replaced, keys::KeyId, store::postgres::UrlError};
 
 /// A key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// It cannot be read or made.
-    #[error("cannot use the key file {path}")]
+    #[error("cannot use the file {path}")]
     File {
         /// Which file.
         path: String,
@@ -16,7 +18,7 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// Others than its owner may read it.
-    #[error("the key file {path} can be read by others than its owner: chmod 600 it")]
+    #[error("the file {path} can be read by others than its owner: chmod 600 it")]
     Exposed {
         /// Which file.
         path: String,
@@ -42,6 +44,24 @@ pub enum KeyError {
         id: KeyId,
         /// Where it is looked for.
         place: String,
+    },
+    /// The token that holds the keys cannot be asked. It passes when the token is back.
+    #[error("the token {token} of the HSM cannot be used: {reason}")]
+    Token {
+        /// Its label.
+        token: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A key of a token does not protect what a key-encryption key has to.
+    #[error("the key {id} of the HSM's token {token} is refused: {reason}")]
+    Unfit {
+        /// Which key.
+        id: KeyId,
+        /// The token's label.
+        token: String,
+        /// Which of its attributes is not as it must be.
+        reason: &'static str,
     },
     /// It does not open what was wrapped: another key's, or altered.
     #[error("the key does not open this")]
@@ -137,9 +157,71 @@ pub enum VaultError {
         /// The version of the write.
         got: u64,
     },
+    /// A backup cannot be made, or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// There is nothing to remove.
     #[error("there is no such secret")]
     Missing,
+}
+
+/// A backup cannot be made, or restored. Where one is refused, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// It cannot be written.
+    #[error("cannot write the backup")]
+    Write(#[source] io::Error),
+    /// It cannot be read.
+    #[error("cannot read the backup")]
+    Read(#[source] io::Error),
+    /// What it would hold could not be restored.
+    #[error(
+        "{record} does not authenticate, so no backup of it can be made: `sesame vault check` lists what is damaged; have the \
+         owners push it again, or remove it"
+    )]
+    Damaged {
+        /// A secret and its version, or a key of the store.
+        record: String,
+    },
+    /// It is none, or its first bytes are not what they were.
+    #[error("this is no backup of a vault that this version knows, or its beginning was altered")]
+    NotOne,
+    /// It is not what was written.
+    #[error("the backup was altered, cut off or put together from several: use another copy")]
+    Altered,
+    /// It is of a vault for another chain or asset registry.
+    #[error("the backup is of the vault of another chain or asset registry")]
+    OtherOrigin,
+    /// It is of another SMS.
+    #[error(
+        "the backup is of the vault of the SMS {identity}: restore it beside the identity.key of that one"
+    )]
+    OtherIdentity {
+        /// Whose it is.
+        identity: alloy_primitives::Address,
+    },
+    /// There is another vault where it should go.
+    #[error("{there}; say --replace to put the backup in its place")]
+    WouldReplace {
+        /// What is there, and what of it would be lost.
+        there: Replaced,
+    },
+    /// A vault that was replaced before lies where this one would be put aside.
+    #[error("{path} is there already, the vault that an earlier restore replaced: move it away")]
+    Aside {
+        /// Where.
+        path: String,
+    },
+    /// A service runs on it, or another restore.
+    #[error("{path} is in use: stop the service first")]
+    InUse {
+        /// What.
+        path: String,
+    },
+    /// The folders cannot be changed.
+    #[error("cannot put the restored vault into place")]
+    Folder(#[source] io::Error),
 }
 
 impl From<KeyError> for VaultError {
@@ -151,6 +233,8 @@ impl From<KeyError> for VaultError {
             | KeyError::Malformed { .. }
             | KeyError::Misnamed { .. }
             | KeyError::Missing { .. }
+            | KeyError::Token { .. }
+            | KeyError::Unfit { .. }
             | KeyError::NoName => Self::Key(error),
         }
     }

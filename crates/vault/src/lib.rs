@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod backup;
 mod check;
 mod decision;
 mod error;
@@ -17,15 +18,20 @@ mod store;
 #[cfg(test)]
 mod testing;
 
+pub use backup::{
+    Backup, Contents,
+    restore::{Replaced, Restore, Restored},
+    rewrite,
+};
 pub use check::Tally;
 pub use decision::{
     Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
 };
-pub use error::{KeyError, VaultError};
-pub use keys::{KeyId, KeySource, file::KeyFile};
+pub use error::{BackupError, KeyError, VaultError};
+pub use keys::{KeyId, KeySource, file::KeyFile, pkcs11::Hsm};
 pub use record::Metadata;
 pub use rotate::Rotated;
-pub use safe::{Location, Opened, Push, Removal, Vault};
+pub use safe::{KeyInUse, Location, Opened, Push, Removal, Vault};
 pub use sealing::{Retired, SealingKey};
 pub use secret::Plaintext;
 pub use store::postgres::{DatabaseUrl, UrlError};

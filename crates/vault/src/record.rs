@@ -169,10 +169,14 @@ pub(crate) fn decrypt(
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
     use sesame_domain::AssetId;
 
     use super::*;
-    use crate::keys::{Keys, file::Folder};
+    use crate::{
+        keys::{Keys, file::Folder},
+        store::codec,
+    };
 
     const HOME: Home = Home { chain_id: 1, registry: Address::ZERO };
 
@@ -225,6 +229,96 @@ mod tests {
             altered.wrapped_key[bit / 8] ^= 1 << (bit % 8);
             assert!(open(HOME, &secret(7), &altered, &value, &key).is_err(), "key bit {bit}");
         }
+    }
+
+    /// As the stores keep it, so that the key's name, lengths and all are in it.
+    #[test]
+    fn one_flipped_bit_of_a_kept_header_refuses() {
+        let key = key();
+        let (header, value) = sealed(&key);
+        let kept = codec::encode(Some(&header));
+        let mut decoded = 0;
+        for bit in 0..kept.len() * 8 {
+            let mut altered = kept.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            let Ok(Some(altered)) = codec::decode(&altered) else { continue };
+            decoded += 1;
+            assert!(open(HOME, &secret(7), &altered, &value, &key).is_err(), "bit {bit}");
+        }
+        assert!(decoded > kept.len(), "only {decoded} of them were headers");
+    }
+
+    #[test]
+    fn what_was_swapped_between_records_refuses() {
+        let key = key();
+        let value = |text: &[u8]| Zeroizing::new(text.to_vec()).into();
+        let seal = |byte, metadata, text: &[u8]| {
+            seal(HOME, &secret(byte), metadata, &value(text), key.sealing()).unwrap()
+        };
+        let (mine, yours) = (metadata(), Metadata { version: 4, ..metadata() });
+        // Another version, another secret, and the very same sealed twice.
+        for (byte, metadata) in [(7, yours), (8, mine.clone()), (7, mine.clone())] {
+            let (one, first) = seal(7, mine.clone(), b"secret");
+            let (two, second) = seal(byte, metadata, b"public");
+            let refuses = |byte, header: &Header, sealed: &[u8]| {
+                assert!(open(HOME, &secret(byte), header, sealed, &key).is_err());
+            };
+            refuses(7, &one, &second);
+            refuses(byte, &two, &first);
+            let with = |header: &Header, other: &Header| Header {
+                wrapped_key: other.wrapped_key.clone(),
+                ..header.clone()
+            };
+            refuses(7, &with(&one, &two), &first);
+            refuses(byte, &with(&two, &one), &second);
+            if two.metadata != one.metadata || byte != 7 {
+                refuses(7, &with(&one, &two), &second);
+                refuses(byte, &with(&two, &one), &first);
+            }
+            assert_eq!(open(HOME, &secret(7), &one, &first, &key).unwrap().expose(), b"secret");
+        }
+    }
+
+    /// Whatever it is, of whatever length, under whatever name and version.
+    #[test]
+    fn whatever_was_sealed_opens() {
+        let key = key();
+        let mut random = StdRng::seed_from_u64(seed());
+        for _ in 0..200 {
+            let mut value = vec![0; random.random_range(0..5000)];
+            random.fill(value.as_mut_slice());
+            let home =
+                Home { chain_id: random.random(), registry: random.random::<[u8; 20]>().into() };
+            let secret = match random.random() {
+                true => secret(random.random()),
+                false => SecretId::Requester(
+                    random.random::<[u8; 20]>().into(),
+                    format!("n{}", random.random::<u32>()).parse().unwrap(),
+                ),
+            };
+            let metadata = Metadata {
+                owner: random.random::<[u8; 20]>().into(),
+                epoch: random.random(),
+                version: random.random(),
+                transferable: random.random(),
+                content_digest: random.random::<[u8; 32]>().into(),
+                sealed_digest: random.random::<[u8; 32]>().into(),
+                updated_at: random.random(),
+                size: value.len() as u64,
+            };
+            let plain = Zeroizing::new(value.clone()).into();
+            let (header, sealed) = seal(home, &secret, metadata, &plain, key.sealing()).unwrap();
+            let header = codec::decode(&codec::encode(Some(&header))).unwrap().unwrap();
+            let opened = open(home, &secret, &header, &sealed, &key).unwrap();
+            assert_eq!(opened.expose(), value);
+        }
+    }
+
+    /// Printed, so that a failure can be repeated by writing it here.
+    fn seed() -> u64 {
+        let seed = rand::random();
+        eprintln!("seed {seed}");
+        seed
     }
 
     #[test]

@@ -12,18 +12,18 @@ use sesame_protocol::bundle::Omitted;
 use crate::{
     decision::{Release, ReleasedItem, Secrets, Wanted},
     error::VaultError,
-    keys::{KeySource, Keys, ring::Ring},
+    keys::{KeyId, KeySource, Keys, ring::Ring},
     record::{self, Home, Metadata},
     secret::Plaintext,
     store::{
-        Entry, KEYS, Record, Store, Write, Written,
+        Draft, Entry, Existing, KEYS, Record, Store, Write, Written, draft,
         postgres::{DatabaseUrl, Postgres},
         rocks::Rocks,
     },
 };
 
-const ORIGIN: &str = "origin";
-const IDENTITY: &str = "identity";
+pub(crate) const ORIGIN: &str = "origin";
+pub(crate) const IDENTITY: &str = "identity";
 
 /// Versions of one secret, for different contents, that are kept; the oldest goes when there are more.
 pub(crate) const LIVE_VERSIONS: usize = 64;
@@ -38,7 +38,7 @@ pub enum Location {
     /// A folder of RocksDB, for one process.
     Folder(PathBuf),
     /// Tables of a PostgreSQL database, for any number of processes.
-    Postgres(DatabaseUrl),
+    Postgres(Box<DatabaseUrl>),
 }
 
 impl Location {
@@ -49,15 +49,42 @@ impl Location {
     pub fn holds_a_vault(&self) -> Result<bool, VaultError> {
         match self {
             // RocksDB writes this file last when it makes a database.
-            Self::Folder(path) => Ok(path.join("CURRENT").exists()),
+            Self::Folder(path) => Ok(path.join("CURRENT").exists() || draft::waits(path)),
             Self::Postgres(url) => Postgres::has_fact(url, ORIGIN),
         }
     }
 
     fn open(&self) -> Result<Box<dyn Store>, VaultError> {
         match self {
-            Self::Folder(path) => Ok(Box::new(Rocks::open(path)?)),
+            Self::Folder(path) => {
+                draft::finish(path)?;
+                Ok(Box::new(Rocks::open(path)?))
+            }
             Self::Postgres(url) => Ok(Box::new(Postgres::open(url)?)),
+        }
+    }
+
+    /// What is there; of a folder, nobody else may have it open.
+    pub(crate) fn existing(&self) -> Result<Existing, VaultError> {
+        match self {
+            Self::Folder(path) => draft::existing(path),
+            Self::Postgres(url) => Ok(Existing::Store(Box::new(Postgres::open(url)?))),
+        }
+    }
+
+    /// Contents for the place of what is there.
+    pub(crate) fn draft(&self, existing: Existing) -> Result<Box<dyn Draft>, VaultError> {
+        match self {
+            Self::Folder(path) => Ok(Box::new(draft::Folder::begin(path, existing)?)),
+            Self::Postgres(url) => Ok(Box::new(Postgres::draft(url)?)),
+        }
+    }
+
+    /// Where the vault is kept that a restore replaced; nowhere if it was in a database.
+    pub(crate) fn aside(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(path) => Some(draft::aside(path)),
+            Self::Postgres(_) => None,
         }
     }
 }
@@ -100,6 +127,17 @@ pub struct Opened {
     pub version: u64,
     /// The secret.
     pub value: Plaintext,
+}
+
+/// The key-encryption key that a vault seals with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInUse {
+    /// Its name.
+    pub key: KeyId,
+    /// Where it lives, in words.
+    pub place: String,
+    /// Where the next one will live, in the same words.
+    pub next: String,
 }
 
 /// Sealed records, and the keys that open them.
@@ -167,6 +205,14 @@ impl Vault {
             }),
             None => Err(VaultError::Damaged),
         }
+    }
+
+    /// The key that new secrets are sealed with.
+    #[must_use]
+    pub fn key_in_use(&self) -> KeyInUse {
+        let ring = self.ring();
+        let key = ring.sealing();
+        KeyInUse { key: key.id(), place: key.place(), next: self.keys.place() }
     }
 
     /// The keys as this process knows them.
@@ -349,6 +395,8 @@ fn superseded(entries: &[Entry], by: Option<&Metadata>) -> Vec<u64> {
     gone.into_iter().map(|entry| entry.version).collect()
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

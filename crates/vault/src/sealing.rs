@@ -15,7 +15,7 @@ use crate::{
     keys::{KeyId, ring::Ring},
     record::Home,
     safe::Vault,
-    store::KEYS,
+    store::{Facts, KEYS},
 };
 
 /// The fact that lists them, the newest first.
@@ -112,6 +112,16 @@ fn encode(keys: &Vec<Kept>) -> Vec<u8> {
     fact
 }
 
+fn decode(mut fact: &[u8]) -> Result<Vec<Kept>, VaultError> {
+    Vec::decode(&mut fact).map_err(|_| VaultError::Damaged)
+}
+
+/// Every private half among these facts opens.
+pub(crate) fn check(facts: &Facts, home: Home, ring: &Ring) -> Result<(), VaultError> {
+    let kept = facts.get(SEALING).map_or(Ok(Vec::new()), |fact| decode(fact))?;
+    kept.iter().try_for_each(|kept| kept.open(home, ring).map(drop))
+}
+
 impl Vault {
     /// All of them, the newest first; none before the first was added.
     ///
@@ -206,7 +216,7 @@ impl Vault {
     fn kept_sealing_keys(&self) -> Result<(Option<Vec<u8>>, Vec<Kept>), VaultError> {
         let fact = self.store.fact(SEALING)?;
         let keys = match &fact {
-            Some(fact) => Vec::decode(&mut fact.as_slice()).map_err(|_| VaultError::Damaged)?,
+            Some(fact) => decode(fact)?,
             None => Vec::new(),
         };
         Ok((fact, keys))

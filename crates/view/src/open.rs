@@ -6,11 +6,13 @@
 //! between good writes of its log: the marks tell.
 
 use std::{
+    num::NonZeroUsize,
     path::Path,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
+    thread,
 };
 
 use rocksdb::{
@@ -44,6 +46,7 @@ impl View {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_max_background_jobs(2);
+        options.set_max_file_opening_threads(opening_threads());
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options.set_atomic_flush(true);
         options.set_max_total_wal_size(LOG_BYTES);
@@ -102,6 +105,12 @@ impl View {
         }
         Ok(marks)
     }
+}
+
+/// RocksDB would start sixteen threads for each table, even for an empty one.
+fn opening_threads() -> i32 {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    i32::try_from(cores).unwrap_or(i32::MAX).min(16)
 }
 
 fn check_schema(found: u32, path: &Path) -> Result<(), OpenError> {

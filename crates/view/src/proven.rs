@@ -103,7 +103,7 @@ impl View {
         self.write(batch)
     }
 
-    fn note_settled(&self, confirmed: Block) -> Result<(), WriteError> {
+    pub(crate) fn note_settled(&self, confirmed: Block) -> Result<(), WriteError> {
         if self.settled()?.is_some_and(|settled| settled.number >= confirmed.number) {
             return Ok(());
         }

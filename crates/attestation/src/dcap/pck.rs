@@ -1,13 +1,19 @@
 //! What a platform's own certificate (PCK) says: which collateral it takes to verify it.
 
-use std::fmt;
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use alloy_primitives::hex;
 use dcap_qvl::{oids, quote::Quote};
+use lru::LruCache;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+use sesame_domain::TeeKind;
 use x509_cert::{Certificate, attr::AttributeTypeAndValue, der::Decode as _};
 
-use super::DcapError;
+use super::{DcapError, DcapQuote};
 
 /// Who issued a PCK certificate. The two have separate revocation lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +74,7 @@ impl DcapPlatform {
 }
 
 /// The certificates of a quote's platform, unverified.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pck {
     pub(crate) platform: DcapPlatform,
     /// The last of the chain, DER: the root, if the quote is honest.
@@ -76,14 +82,16 @@ pub(crate) struct Pck {
 }
 
 impl Pck {
-    /// Reads only what is needed here: every quote costs this, and only those of new platforms are verified in full.
+    /// Reads only what is needed here: only those of new platforms are verified.
     ///
     /// # Errors
     /// When the quote's certificates cannot be read.
     pub(super) fn read(quote: &Quote) -> Result<Self, DcapError> {
         let chain = quote.raw_cert_chain().ok().and_then(certificates);
-        let [leaf, root] = chain.ok_or(DcapError::UnreadableCertificates)?;
-        let certificate = Certificate::from_der(&leaf).ok();
+        let mut chain = chain.ok_or(DcapError::UnreadableCertificates)?;
+        let root = chain.pop().ok_or(DcapError::UnreadableCertificates)?;
+        let leaf = chain.first().unwrap_or(&root);
+        let certificate = Certificate::from_der(leaf).ok();
         let platform = certificate.as_ref().and_then(|certificate| {
             let (fmspc, ca) = (fmspc(certificate)?, ca(certificate)?);
             Some(DcapPlatform { tdx: quote.report.as_td10().is_some(), fmspc, ca })
@@ -93,13 +101,57 @@ impl Pck {
     }
 }
 
-/// The first certificate of a chain in PEM and the last.
-fn certificates(pem: &[u8]) -> Option<[CertificateDer<'static>; 2]> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let mut chain = chain.ok()?;
-    let root = chain.pop()?;
-    let leaf = chain.into_iter().next().unwrap_or_else(|| root.clone());
-    Some([leaf, root])
+/// The certificates of platforms that were verified, by the very bytes of their chains: a quote that brings the same need
+/// not be read again.
+pub(crate) struct Chains(Mutex<LruCache<Box<[u8]>, Arc<Pck>>>);
+
+impl fmt::Debug for Chains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chains").field("known", &self.known().len()).finish()
+    }
+}
+
+impl Chains {
+    /// None is known yet; so many at most, some thousand bytes each.
+    pub(crate) fn new(most: NonZeroUsize) -> Self {
+        Self(Mutex::new(LruCache::new(most)))
+    }
+
+    /// The certificates of a quote.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn pck(&self, quote: &DcapQuote) -> Result<Arc<Pck>, DcapError> {
+        let tdx = quote.tee() == TeeKind::Tdx;
+        match self.known().get(quote.chain()) {
+            Some(pck) if pck.platform.tdx == tdx => return Ok(Arc::clone(pck)),
+            // A machine that has both.
+            Some(pck) => {
+                let platform = DcapPlatform { tdx, ..pck.platform };
+                return Ok(Arc::new(Pck { platform, root: pck.root.clone() }));
+            }
+            None => {}
+        }
+        Ok(Arc::new(quote.pck()?))
+    }
+
+    /// Remembers what was verified: nothing else, so that no stranger makes this forget.
+    pub(crate) fn remember(&self, quote: &DcapQuote, pck: &Arc<Pck>) {
+        let mut known = self.known();
+        if !known.contains(quote.chain()) {
+            known.put(quote.chain().into(), Arc::clone(pck));
+        }
+    }
+
+    /// Every change is one call on the map, so a thread that panicked left it whole.
+    fn known(&self) -> MutexGuard<'_, LruCache<Box<[u8]>, Arc<Pck>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The certificates of a chain in PEM, the platform's first.
+pub(super) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()
 }
 
 /// What Intel's extension of a PCK certificate says.

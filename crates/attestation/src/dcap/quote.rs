@@ -28,14 +28,13 @@ pub struct DcapQuote {
     raw: Vec<u8>,
     quote: Quote,
     auth: AuthDataV3,
-    pck: Pck,
 }
 
 impl DcapQuote {
     /// Reads the bytes of a quote. What follows the quote is ignored: some drivers pad to a whole page.
     ///
     /// # Errors
-    /// When they are no quote, or one whose certificates are missing or cannot be read.
+    /// When they are no quote, or one whose certificates are missing.
     pub fn parse(raw: Vec<u8>) -> Result<Self, DcapError> {
         if raw.len() > MAX_BYTES {
             return Err(DcapError::Malformed(format!("it has more than {MAX_BYTES} bytes")));
@@ -49,8 +48,8 @@ impl DcapQuote {
         if quote.raw_cert_chain().is_err() {
             return Err(DcapError::NoCertificates(quote.inner_cert_type()));
         }
-        let (auth, pck) = (quote.auth_data.clone().into_v3(), Pck::read(&quote)?);
-        Ok(Self { raw, quote, auth, pck })
+        let auth = quote.auth_data.clone().into_v3();
+        Ok(Self { raw, quote, auth })
     }
 
     /// What it is a quote of, as it says.
@@ -63,8 +62,23 @@ impl DcapQuote {
     }
 
     /// What the platform's certificates say, unverified.
-    pub(crate) const fn pck(&self) -> &Pck {
-        &self.pck
+    pub(crate) fn pck(&self) -> Result<Pck, DcapError> {
+        Pck::read(&self.quote)
+    }
+
+    /// The platform's certificates as they came: PEM, unverified.
+    pub(super) fn chain(&self) -> &[u8] {
+        &self.auth.certification_data.body.data
+    }
+
+    /// The quoting enclave's report, and the platform's signature over it.
+    pub(super) const fn quoting_enclave(&self) -> (&[u8; 384], &[u8; 64]) {
+        (&self.auth.qe_report, &self.auth.qe_report_signature)
+    }
+
+    /// What the quoting enclave's report is about: the attestation key and data of its own.
+    pub(super) fn vouched_for(&self) -> [&[u8]; 2] {
+        [&self.auth.ecdsa_attestation_key, &self.auth.qe_auth_data.data]
     }
 
     /// The whole quote.
@@ -100,7 +114,7 @@ impl DcapQuote {
             &auth.qe_report,
             &auth.qe_report_signature,
             &auth.qe_auth_data.data,
-            &auth.certification_data.body.data,
+            self.chain(),
         ])
     }
 

@@ -3,13 +3,19 @@
 use std::ops::Range;
 
 use dcap_qvl::{QuotePolicy, verify::QuoteVerifier};
-use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use ring::{
+    digest::{SHA256, digest},
+    signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
+};
 use sesame_domain::TeeKind;
+use x509_cert::{Certificate, der::Decode as _};
 
 use super::{
     DcapCollateral, DcapError, DcapQuote,
+    pck::certificates,
     platform::{Platforms, key_of},
 };
+use crate::snp::signed_part;
 use crate::tcb::{TcbPolicy, TcbVerdict};
 
 /// Intel's root for SGX and TDX, DER (`Intel_SGX_Provisioning_Certification_RootCA.cer`).
@@ -96,6 +102,69 @@ fn verify_in_full(
     }
     let (status, advisories) = (claims.tcb.status, claims.tcb.advisory_ids);
     Ok((TcbVerdict { status, advisories, until: holds.end }, holds))
+}
+
+/// Checks all of a quote that takes nobody's word but its own and the root's: each certificate is signed by the next one and
+/// the last is the root, the platform vouches for the quoting enclave, that for the attestation key, and that signed the
+/// report. Dates, revocation, names and TCB need collateral: a quote that passes is not verified, but nobody made it at home.
+///
+/// # Errors
+/// When a signature does not hold.
+pub(crate) fn verify_signatures(quote: &DcapQuote, root: Root<'_>) -> Result<(), DcapError> {
+    let chain = certificates(quote.chain()).ok_or(DcapError::UnreadableCertificates)?;
+    if chain.len() > MOST_CERTIFICATES
+        || chain.last().map(AsRef::as_ref) != Some(root.certificate())
+    {
+        return Err(DcapError::UntrustedRoot);
+    }
+    let read = |der| Signed::read(der).ok_or(DcapError::UnreadableCertificates);
+    let chain: Vec<_> = chain.iter().map(|der| read(der)).collect::<Result<_, _>>()?;
+    for (certificate, issuer) in chain.iter().zip(chain.iter().skip(1)) {
+        certificate.verify(issuer)?;
+    }
+    let platform = chain.first().ok_or(DcapError::UnreadableCertificates)?;
+    let (report, signature) = quote.quoting_enclave();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &platform.key)
+        .verify(report, signature)
+        .map_err(|_| DcapError::QuotingEnclaveReport)?;
+    let key = digest(&SHA256, &quote.vouched_for().concat());
+    if report.get(VOUCHED_FOR) != Some(key.as_ref()) {
+        return Err(DcapError::AttestationKey);
+    }
+    verify_signature(quote)
+}
+
+/// No chain is longer: platform, its issuer, root.
+const MOST_CERTIFICATES: usize = 3;
+/// Where the quoting enclave's report says what it is about.
+const VOUCHED_FOR: Range<usize> = 320..352;
+
+/// A certificate as far as its signature goes.
+struct Signed<'a> {
+    /// What was signed, exactly as it came.
+    content: &'a [u8],
+    signature: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl<'a> Signed<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let parsed = Certificate::from_der(der).ok()?;
+        let key = &parsed.tbs_certificate().subject_public_key_info().subject_public_key;
+        Some(Self {
+            content: signed_part(der).ok()?,
+            signature: parsed.signature().as_bytes()?.to_vec(),
+            key: key.as_bytes()?.to_vec(),
+        })
+    }
+
+    fn verify(&self, issuer: &Self) -> Result<(), DcapError> {
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &issuer.key)
+            .verify(self.content, &self.signature)
+            .map_err(|_| {
+                DcapError::BrokenChain("a certificate is not signed by the next".to_owned())
+            })
+    }
 }
 
 /// The one check that is left for a platform that was verified before.

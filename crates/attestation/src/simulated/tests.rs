@@ -40,6 +40,7 @@ impl World {
     /// Under the honest collateral, now.
     fn check(&self, raw: &[u8]) -> Result<u64, DcapError> {
         let tdx = raw[4] == 0x81;
+        DcapQuote::parse(raw.to_vec())?.pck()?;
         let collateral = self.published.collateral.iter().find(|(known, _)| known.tdx == tdx);
         self.verify(raw, collateral.unwrap().1, NOW)
     }

@@ -41,6 +41,7 @@ mod product;
 mod root;
 mod verify;
 
+pub(crate) use certificate::signed_part;
 pub use chain::SnpCollateral;
 pub use error::{ChainProblem, Part, SnpError, TcbField};
 pub use evidence::{REPORT_LENGTH, SigningKey, SnpEvidence};

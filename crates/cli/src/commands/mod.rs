@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod enclave;
 pub(crate) mod explain;
+mod hsm;
 pub(crate) mod index;
 pub(crate) mod receipts;
 pub(crate) mod secret;

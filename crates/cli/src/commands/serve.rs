@@ -16,7 +16,7 @@ use sesame_sms::{
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::stopped;
+use super::{hsm::HsmArgs, stopped};
 use crate::{context::Context, database::DatabaseArgs};
 
 #[derive(Debug, Args)]
@@ -24,9 +24,11 @@ use crate::{context::Context, database::DatabaseArgs};
 Examples:
   sesame serve --rpc-url http://127.0.0.1:8545 --deployment deployment.json --data-dir /var/lib/sesame
   sesame serve --confirmations 2 --listen 127.0.0.1:0
+  sesame serve --hsm-module /usr/lib/softhsm/libsofthsm2.so --hsm-token sesame --hsm-pin-file pin
   sesame serve --rpc-url http://one:8545 --rpc-url http://two:8545 --rpc-url http://three:8545 --quorum 2
 
 The data folder holds the vault, which cannot be made again, and the mirror of the chain, which can. Back the vault and its key up.
+With --hsm-module the vault's key is made in an HSM and never leaves it: then the HSM is what has to be backed up.
 Grants count once their block is confirmed; a revocation counts as soon as its block is seen.")]
 pub(crate) struct ServeArgs {
     /// Holds the mirror, the vault and the keys.
@@ -88,7 +90,8 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u64).range(1..=TOKEN_LIFE),
     )]
     session_life_s: u64,
-    /// How many requests a second one client may send to the owner and the enclave surface; more are answered 429.
+    /// How many requests a second one client may send to the owner and the enclave surface, and to explain and settlement; more
+    /// are answered 429.
     #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
     rate_limit: NonZeroU32,
     /// How many it may send at once.
@@ -125,6 +128,8 @@ pub(crate) struct ServeArgs {
     /// As in Milan:bootloader=4,tee=0,snp=24,microcode=219 (for Turin also fmc=).
     #[arg(long, value_name = "PRODUCT:PART=VERSION,…")]
     admit_snp: Vec<Minimum>,
+    #[command(flatten)]
+    hsm: HsmArgs,
     /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
     /// Whoever has the root's file is any enclave it likes, and gets every secret. Its SGX, TDX and SEV-SNP are believed alike;
     /// --admit-snp is about real platforms.
@@ -145,7 +150,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
             (_, Some(folder)) => CollateralSource::Folder(folder),
             (pccs, None) => CollateralSource::Services { pccs, kds: args.kds_url },
         },
-        vault: args.database.places(&args.data_dir)?,
+        vault: args.hsm.within(args.database.places(&args.data_dir)?),
         data_dir: args.data_dir,
         confirmation: args.confirmations,
         history: args.keep_history,

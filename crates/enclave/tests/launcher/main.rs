@@ -7,8 +7,10 @@ mod sms;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -412,6 +414,76 @@ fn altered_content_and_foreign_keys_are_refused() {
     let world = World::new(LOOK);
     fs::remove_file(world.folder.path().join("data")).unwrap();
     assert_eq!(world.fail().code, "data_unavailable");
+}
+
+/// Gives the same file at every address but `/gone`, `/busy` the first time, and `/endless`. Gives its own address.
+fn files(content: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut busy = true;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let status = match path.as_str() {
+                "/gone" => "404 Not Found",
+                "/busy" if std::mem::take(&mut busy) => "503 Service Unavailable",
+                _ => "200 OK",
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                content.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(content));
+        }
+    });
+    base
+}
+
+const READ_INPUTS: &str = r#"#!/bin/sh
+set -eu
+test "$IEXEC_INPUT_FILES_NUMBER" = 3
+printf '%s\n' "$@" > "$IEXEC_OUT/arguments"
+cat "$IEXEC_INPUT_FILES_FOLDER/$IEXEC_INPUT_FILE_NAME_1" "$IEXEC_IN/$IEXEC_INPUT_FILE_NAME_2" \
+    "$IEXEC_IN/$IEXEC_INPUT_FILE_NAME_3" "$IEXEC_IN/$IEXEC_DATASET_FILENAME" > "$IEXEC_OUT/files"
+"#;
+
+/// An app and its requester as they are at iExec: params as JSON, input files, data encrypted by iExec's client.
+#[test]
+fn params_input_files_and_data_are_read_as_iexec_has_them() {
+    let mut world = World::new(READ_INPUTS);
+    let base = files(b"public\n");
+    world.script.bundle.order.params = format!(
+        r#"{{"iexec_args":"--name 'a b'","iexec_input_files":["{base}/one","{base}/busy","{base}/one"],"iexec_result_storage_provider":"ipfs"}}"#
+    );
+    let content = b"\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x40\x91\xc1\x25\x67\x80\x63\xa3\x3e\x1a\x3e\x93\x7b\xe2\x4f\xa0";
+    let path = world.folder.path().join("data");
+    fs::write(&path, content).unwrap();
+    world.script.bundle.data[0] = snapshot(&path, content);
+    world.script.bundle.secrets[2].value =
+        b"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".to_vec().into();
+    let (folder, last, _) = world.run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    let seen = |name| fs::read_to_string(folder.path().join("work/out").join(name)).unwrap();
+    assert_eq!(seen("arguments"), "--name\na b\n");
+    assert_eq!(seen("files"), "public\npublic\npublic\nhello sesame");
+}
+
+#[test]
+fn what_a_task_asks_for_and_cannot_have_is_refused() {
+    let base = files(b"public");
+    let code = |params: &str| {
+        let mut world = World::new(LOOK);
+        world.script.bundle.order.params = params.to_owned();
+        world.fail().code
+    };
+    assert_eq!(code(r#"{"iexec_result_encryption":true}"#), "params_refused");
+    assert_eq!(code(r#"{"bulk_cid":"Qm"}"#), "params_refused");
+    assert_eq!(code("--unfinished 'quote"), "params_refused");
+    assert_eq!(code(r#"{"iexec_input_files":["file:///etc/hostname"]}"#), "params_refused");
+    assert_eq!(code(&format!(r#"{{"iexec_input_files":["{base}/gone"]}}"#)), "input_unavailable");
 }
 
 #[test]

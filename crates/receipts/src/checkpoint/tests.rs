@@ -3,6 +3,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::tree::tests::Whole;
 
 fn key() -> LogKey {
     LogKey::new("sesame/31337/test", &[7; 32])
@@ -12,8 +13,8 @@ fn leaf(index: u64) -> Vec<u8> {
     format!("receipt {index}").into_bytes()
 }
 
-fn tree(size: u64) -> Tree {
-    let mut tree = Tree::default();
+fn tree(size: u64) -> Whole {
+    let mut tree = Whole::default();
     (0..size).for_each(|index| tree.push(&leaf(index)));
     tree
 }
@@ -24,7 +25,7 @@ fn head(tree: &Tree) -> Head {
 
 /// Asks again with the tiles that are missing, as a client does.
 fn with_tiles(
-    tree: &Tree,
+    tree: &Whole,
     tiles: &mut Tiles,
     ask: impl Fn(&Tiles) -> Result<(), ProofError>,
 ) -> Result<(), ProofError> {
@@ -76,7 +77,7 @@ fn a_log_that_was_cut_off_forked_or_rewritten_is_noticed() {
     let shrunk = head(&tree(499)).extends(&kept, &Tiles::default());
     assert_eq!(shrunk, Err(ProofError::Shrunk { before: 500, now: 499 }));
     for (replaced, size) in [(0, 500), (0, 501), (255, 900), (499, 500), (499, 501), (499, 900)] {
-        let mut forged = Tree::default();
+        let mut forged = Whole::default();
         for index in 0..size {
             let other = [b"not ".to_vec(), leaf(index)].concat();
             forged.push(&if index == replaced { other } else { leaf(index) });

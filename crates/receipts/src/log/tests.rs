@@ -1,6 +1,6 @@
 //! The file on disk: what is appended stays, together or alone, and what is altered is noticed.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
 use super::*;
 
@@ -8,12 +8,12 @@ const SECRET: [u8; 32] = [3; 32];
 
 struct Place {
     folder: tempfile::TempDir,
-    identity: Signer,
+    identity: Arc<Signer>,
 }
 
 impl Place {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), identity: Signer::random() }
+        Self { folder: tempfile::tempdir().unwrap(), identity: Arc::new(Signer::random()) }
     }
 
     fn path(&self) -> PathBuf {
@@ -38,9 +38,66 @@ impl Place {
         verify_log(&self.path(), self.identity.address()).map(|tree| tree.size())
     }
 
-    fn forget_the_checkpoint(&self) {
-        fs::remove_file(self.folder.path().join("receipts.checkpoint")).unwrap();
+    fn beside(&self, extension: &str) -> PathBuf {
+        self.path().with_extension(extension)
     }
+
+    fn forget_the_checkpoint(&self) {
+        fs::remove_file(self.beside("checkpoint")).unwrap();
+    }
+
+    fn forget_the_index(&self) {
+        fs::remove_dir_all(self.beside("index")).unwrap();
+    }
+
+    /// The index, without the log.
+    fn index(&self) -> Index {
+        let header = fs::read_to_string(self.path()).unwrap();
+        let origin = lines::origin(header.lines().next().unwrap(), &self.path()).unwrap();
+        Index::open(&self.beside("index"), &origin).unwrap()
+    }
+
+    /// Opens it, and looks at all that was verified before.
+    fn open_and_check(&self) -> Result<Log, LogError> {
+        let log = self.open()?;
+        log.check(|| false)?;
+        Ok(log)
+    }
+}
+
+/// From many threads, which share their syncs.
+fn append_at_once(log: &Log, place: &Place, tasks: std::ops::Range<u64>) {
+    let tasks = Mutex::new(tasks);
+    let next = || lock(&tasks).next();
+    thread::scope(|scope| {
+        for _ in 0..128 {
+            scope.spawn(|| {
+                while let Some(task) = next() {
+                    log.append(decision(task), &place.identity).unwrap();
+                }
+            });
+        }
+    });
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(|file| file.unwrap()) {
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+/// Lines, each with its index.
+type Lines = Vec<(u64, String)>;
+
+/// All that a log says of itself.
+fn told(log: &Log) -> (Vec<bool>, Lines, Lines, Vec<u8>) {
+    let size = log.kept().tree.size();
+    let released = (0..size).map(|task| log.has_released(decision(task).task).unwrap()).collect();
+    let of_asset = log.of_asset(B256::repeat_byte(0xa1), 1, 0, 10_000).unwrap();
+    let of_requester = log.of_requester(Address::repeat_byte(1), 0, 10_000).unwrap();
+    let tile = log.tile(&format!("0/000.p/{}", size.min(255))).unwrap().unwrap();
+    (released, of_asset, of_requester, tile)
 }
 
 fn decision(task: u64) -> Decision {
@@ -62,7 +119,8 @@ fn decision(task: u64) -> Decision {
 fn what_was_appended_is_there_again() {
     let place = Place::filled(10);
     let log = place.open().unwrap();
-    assert!(log.has_released(decision(3).task) && !log.has_released(decision(4).task));
+    assert!(log.has_released(decision(3).task).unwrap());
+    assert!(!log.has_released(decision(4).task).unwrap());
     let indexes = |lines: Vec<(u64, String)>| -> Vec<u64> {
         lines.into_iter().map(|(index, _)| index).collect()
     };
@@ -144,24 +202,27 @@ fn one_flipped_bit_is_noticed_with_and_without_a_checkpoint() {
     drop(place.open().unwrap());
     let whole = fs::read(place.path()).unwrap();
     let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    // The last line's end aside: without it, the line is torn, and before the checkpoint that is a log cut off.
-    for at in (first..whole.len()).step_by(11) {
+    for at in (first..whole.len()).step_by(101).chain([whole.len() - 1]) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         fs::write(place.path(), &flipped).unwrap();
-        let refused = place.open();
+        let refused = place.open_and_check();
+        // Without its end, the last line is torn, and before the checkpoint that is a log cut off.
         assert!(
             matches!(refused, Err(LogError::Broken(_) | LogError::CutOff { .. })),
             "byte {at}: {refused:?}"
         );
     }
     place.forget_the_checkpoint();
+    place.forget_the_index();
     for at in (first..whole.len() - 1).step_by(11) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         fs::write(place.path(), &flipped).unwrap();
         assert!(matches!(place.verify(), Err(LogError::Broken(_))), "byte {at}");
-        assert!(matches!(place.open(), Err(LogError::Broken(_))), "byte {at}");
+        if at % 8 == 0 {
+            assert!(matches!(place.open(), Err(LogError::Broken(_))), "byte {at}");
+        }
     }
 }
 
@@ -174,8 +235,15 @@ fn a_log_that_was_cut_off_is_refused() {
     fs::write(place.path(), &whole[..last]).unwrap();
     let refused = place.open();
     assert!(matches!(refused, Err(LogError::CutOff { before: 6, now: 5 })), "{refused:?}");
-    // Nobody but who kept a checkpoint can tell.
-    assert_eq!(place.verify().unwrap(), 5);
+    // The index alone tells, too, and keeps telling.
+    place.forget_the_checkpoint();
+    for _ in 0..2 {
+        let refused = place.open();
+        assert!(matches!(refused, Err(LogError::CutOff { before: 6, now: 5 })), "{refused:?}");
+    }
+    // Without both, nobody but who kept a checkpoint can tell.
+    place.forget_the_index();
+    assert_eq!(place.open_and_check().unwrap().kept().tree.size(), 5);
 }
 
 /// Signed by the identity, and yet not what stood there: the checkpoint knows.
@@ -188,6 +256,9 @@ fn a_replaced_receipt_is_refused() {
     let other = Receipt { index: 0, previous: B256::ZERO, salt: B256::ZERO, decision: decision(4) };
     let line = SignedReceipt::line(&other, &place.identity).unwrap();
     fs::write(place.path(), format!("{header}\n{line}\n")).unwrap();
+    let refused = place.open_and_check();
+    assert!(matches!(refused, Err(LogError::Broken(0))), "{refused:?}");
+    place.forget_the_index();
     let refused = place.open();
     assert!(matches!(refused, Err(LogError::Broken(0))), "{refused:?}");
     place.forget_the_checkpoint();
@@ -217,8 +288,174 @@ fn a_log_that_failed_to_write_refuses_to_go_on() {
     log.file = File::open(place.path()).unwrap();
     assert!(matches!(log.append(decision(1), &place.identity), Err(LogError::Io(_))));
     assert!(matches!(log.append(decision(2), &place.identity), Err(LogError::Poisoned)));
-    assert!(lock(&log.queue).lines.is_empty() && !log.has_released(decision(1).task));
+    assert!(lock(&log.queue).lines.is_empty() && !log.has_released(decision(1).task).unwrap());
     drop(log);
     place.open().unwrap().append(decision(1), &place.identity).unwrap();
     assert_eq!(place.verify().unwrap(), 2);
+}
+
+/// Every way in which the index can be behind: it is brought up to the log, and says the same.
+#[test]
+fn an_index_that_is_missing_older_or_damaged_is_made_of_the_log() {
+    let place = Place::new();
+    append_at_once(&place.open().unwrap(), &place, 0..300);
+    let older = place.folder.path().join("older");
+    copy(&place.beside("index"), &older);
+    let old_checkpoint = fs::read(place.beside("checkpoint")).unwrap();
+    let log = place.open().unwrap();
+    append_at_once(&log, &place, 300..700);
+    let whole = told(&log);
+    drop(log);
+    let newer = place.folder.path().join("newer");
+    copy(&place.beside("index"), &newer);
+    let new_checkpoint = fs::read(place.beside("checkpoint")).unwrap();
+    let spoil = |spoiled: fn(&str) -> bool| {
+        for file in fs::read_dir(place.beside("index")).unwrap().map(|file| file.unwrap()) {
+            if spoiled(file.file_name().to_str().unwrap()) {
+                let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
+                fs::write(file.path(), vec![7; length]).unwrap();
+            }
+        }
+    };
+    for checkpoint in [Some(&new_checkpoint), Some(&old_checkpoint), None] {
+        let ways: [(&str, &dyn Fn()); 5] = [
+            ("as it was", &|| copy(&newer, &place.beside("index"))),
+            ("missing", &|| {}),
+            ("older", &|| copy(&older, &place.beside("index"))),
+            ("tables damaged", &|| {
+                copy(&newer, &place.beside("index"));
+                spoil(|name| name.ends_with(".sst"));
+            }),
+            ("manifest damaged", &|| {
+                copy(&newer, &place.beside("index"));
+                spoil(|name| name.starts_with("MANIFEST") || name == "CURRENT");
+            }),
+        ];
+        for (way, prepare) in ways {
+            fs::remove_dir_all(place.beside("index")).unwrap();
+            prepare();
+            match checkpoint {
+                Some(note) => fs::write(place.beside("checkpoint"), note).unwrap(),
+                None => place.forget_the_checkpoint(),
+            }
+            let log = place.open_and_check().unwrap_or_else(|error| panic!("{way}: {error}"));
+            assert_eq!(told(&log), whole, "{way}");
+        }
+    }
+}
+
+/// It is written without a sync: what a kill leaves is behind the log.
+#[test]
+fn after_a_kill_the_index_is_caught_up() {
+    let place = Place::new();
+    let mut size = 0;
+    for batch in [1, 7, 300, 5_000] {
+        let log = place.open().unwrap();
+        append_at_once(&log, &place, size..size + batch);
+        size += batch;
+        // Another process would find what is on disk now.
+        let elsewhere = Place { identity: place.identity.clone(), ..Place::new() };
+        for extension in ["log", "checkpoint"] {
+            fs::copy(place.beside(extension), elsewhere.beside(extension)).unwrap();
+        }
+        copy(&place.beside("index"), &elsewhere.beside("index"));
+        let found = elsewhere.open_and_check().unwrap();
+        assert_eq!(told(&found), told(&log), "{size}");
+        drop(log);
+    }
+}
+
+/// A receipt that is in the index was on disk: a log without it lost it.
+#[test]
+fn a_log_that_is_torn_before_the_end_of_its_index_is_refused() {
+    let place = Place::filled(6);
+    let whole = fs::read(place.path()).unwrap();
+    place.forget_the_checkpoint();
+    for cut in [1, 100] {
+        fs::write(place.path(), &whole[..whole.len() - cut]).unwrap();
+        let refused = place.open();
+        assert!(matches!(refused, Err(LogError::CutOff { before: 6, now: 5 })), "{refused:?}");
+    }
+    // Put back, it goes on.
+    fs::write(place.path(), &whole).unwrap();
+    assert_eq!(place.open_and_check().unwrap().kept().tree.size(), 6);
+}
+
+#[test]
+fn an_index_of_another_log_is_not_taken() {
+    let (place, other) = (Place::filled(20), Place::filled(30));
+    place.forget_the_index();
+    copy(&other.beside("index"), &place.beside("index"));
+    let log = place.open_and_check().unwrap();
+    assert_eq!((log.kept().tree.size(), log.index.cursor().unwrap().size), (20, 20));
+}
+
+/// What an index says is a hint: where to look. The log itself says what is there.
+#[test]
+fn an_altered_index_makes_nobody_believe_anything() {
+    let place = Place::filled(20);
+    let (asset, other) = (B256::repeat_byte(0xa1), B256::repeat_byte(0xa2));
+    let index = place.index();
+    // Task 4 was denied, another was never asked for; the asset and the requester are of nobody here.
+    let mut rows = rocksdb::WriteBatch::default();
+    for (task, receipt) in [(4, 4_u64), (99, 3)] {
+        rows.put([b"t", decision(task).task.as_slice()].concat(), receipt.to_be_bytes());
+    }
+    let epoch = 0_u64.to_be_bytes();
+    rows.put([b"a", other.as_slice(), &epoch, &3_u64.to_be_bytes()].concat(), []);
+    rows.put([b"r", Address::repeat_byte(9).as_slice(), &3_u64.to_be_bytes()].concat(), []);
+    index.alter(rows);
+    drop(index);
+    let log = place.open_and_check().unwrap();
+    for task in [4, 99] {
+        assert!(!log.has_released(decision(task).task).unwrap(), "{task}");
+    }
+    assert!(matches!(log.of_asset(other, 0, 0, 9), Err(LogError::Broken(3))));
+    assert!(matches!(log.of_requester(Address::repeat_byte(9), 0, 9), Err(LogError::Broken(3))));
+    assert_eq!(log.of_asset(asset, 0, 0, 9).unwrap().len(), 7);
+    drop(log);
+
+    // A hash at the tree's edge: the checkpoint knows, and the index is made anew.
+    let alter = |number: u64| {
+        let mut rows = rocksdb::WriteBatch::default();
+        rows.put([b"h".as_slice(), &number.to_be_bytes()].concat(), [1; 32]);
+        let index = place.index();
+        index.alter(rows);
+    };
+    let whole = told(&place.open().unwrap());
+    alter(stored_hash_index(4, 0));
+    assert_eq!(told(&place.open_and_check().unwrap()), whole);
+    // Another: who looks at all that was verified before.
+    alter(stored_hash_index(0, 7));
+    let refused = place.open_and_check();
+    assert!(matches!(refused, Err(LogError::Broken(7))), "{refused:?}");
+    // Where a line begins: what stands there is no receipt of that number.
+    place.forget_the_index();
+    drop(place.open().unwrap());
+    let index = place.index();
+    let mut rows = rocksdb::WriteBatch::default();
+    let (start, next) = (index.start(2).unwrap().unwrap(), index.start(3).unwrap().unwrap());
+    rows.put([b"l".as_slice(), &5_u64.to_be_bytes()].concat(), start.to_be_bytes());
+    rows.put([b"l".as_slice(), &6_u64.to_be_bytes()].concat(), next.to_be_bytes());
+    rows.put([b"l".as_slice(), &9_u64.to_be_bytes()].concat(), u64::MAX.to_be_bytes());
+    index.alter(rows);
+    drop(index);
+    let log = place.open_and_check().unwrap();
+    assert!(matches!(log.has_released(decision(5).task), Err(LogError::Broken(5))));
+    assert!(matches!(log.has_released(decision(8).task), Err(LogError::Broken(8))));
+    assert!(log.has_released(decision(2).task).unwrap());
+}
+
+/// What was verified once is not read by a start, and is not forgotten.
+#[test]
+fn an_altered_old_receipt_is_noticed_by_whoever_reads_it() {
+    let place = Place::filled(20);
+    let text = fs::read_to_string(place.path()).unwrap();
+    fs::write(place.path(), text.replacen("bundle/all", "bundle/one", 1)).unwrap();
+    let log = place.open().unwrap();
+    assert!(matches!(log.has_released(decision(0).task), Err(LogError::Broken(0))));
+    assert!(matches!(log.of_asset(B256::repeat_byte(0xa1), 0, 0, 9), Err(LogError::Broken(0))));
+    assert!(matches!(log.check(|| false), Err(LogError::Broken(0))));
+    assert!(log.has_released(decision(1).task).unwrap());
+    assert!(log.check(|| true).is_ok(), "it stops when it is told to");
 }

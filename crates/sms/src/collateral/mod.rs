@@ -3,6 +3,10 @@
 //!
 //! Nothing here is verified: the verifier checks every signature and date. A platform whose collateral is missing or stale is
 //! refused, with the reason. While what is kept still counts, no request waits for the network.
+//!
+//! A platform is asked about once, whoever waits for the answer, and several at a time. For a quote of SGX or TDX that is a
+//! platform that Intel's root certified: the caller checks its signatures first. A chip of SEV-SNP whose certificate does not
+//! come with its report may be made up; such chips share a few places of their own, and beyond these they are refused.
 
 mod folder;
 mod http;
@@ -19,9 +23,9 @@ use std::{
 use sesame_attestation::{
     Collateral, Platform,
     dcap::{CollateralError, DcapCollateral},
-    snp::{SnpCollateral, SnpError},
+    snp::{Lookup, SnpCollateral, SnpError},
 };
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -68,6 +72,10 @@ pub(crate) enum Reason {
     MalformedSnp(String),
     #[error("what is to be had expired at {0} (seconds since 1970)")]
     Stale(u64),
+    #[error(
+        "too many chips are being asked about: send the certificate along, or try again in a moment"
+    )]
+    Busy,
 }
 
 /// How often what is kept is asked for anew.
@@ -79,6 +87,9 @@ const LOOK: Duration = Duration::from_secs(60);
 const REMEMBER_FAILURE: u64 = 10;
 /// Platforms that are kept, failures included.
 const MOST: usize = 256;
+/// Questions that are open at a time, about platforms and about chips of SEV-SNP.
+const PLATFORMS_AT_ONCE: usize = 8;
+const CHIPS_AT_ONCE: usize = 4;
 
 /// Collateral, and before which second (since 1970) it counts by its own word.
 #[derive(Debug, Clone)]
@@ -138,8 +149,10 @@ impl Kept {
 pub(crate) struct Shelf {
     source: Source,
     kept: Mutex<HashMap<Platform, Kept>>,
-    /// One question at a time: those that wait find the answer kept.
-    asking: AsyncMutex<()>,
+    /// One question at a time about each platform: those that wait find the answer kept.
+    asking: Mutex<HashMap<Platform, Arc<AsyncMutex<()>>>>,
+    platforms: Semaphore,
+    chips: Semaphore,
 }
 
 #[derive(Debug)]
@@ -160,7 +173,18 @@ impl Shelf {
                 kds: kds.map(kds::Kds::new).transpose()?,
             },
         };
-        Ok(Self { source, kept: Mutex::default(), asking: AsyncMutex::default() })
+        let (platforms, chips) = (Semaphore::new(PLATFORMS_AT_ONCE), Semaphore::new(CHIPS_AT_ONCE));
+        Ok(Self { source, kept: Mutex::default(), asking: Mutex::default(), platforms, chips })
+    }
+
+    /// What is kept about a platform, if that is the answer at this time: its collateral, or why there is none.
+    pub(crate) fn kept(
+        &self,
+        platform: Platform,
+        now: u64,
+    ) -> Option<Result<Fetched, NoCollateral>> {
+        let kept = self.shelf().get(&platform).filter(|kept| kept.counts(now)).cloned()?;
+        Some(kept.result.map_err(|reason| NoCollateral { platform, reason }))
     }
 
     /// The collateral of a platform at this time.
@@ -168,17 +192,22 @@ impl Shelf {
     /// # Errors
     /// When there is none that counts.
     pub(crate) async fn get(&self, platform: Platform, now: u64) -> Result<Fetched, NoCollateral> {
-        let kept = match self.find(platform, now) {
-            Some(kept) => kept,
-            None => {
-                let _turn = self.asking.lock().await;
-                match self.find(platform, now) {
-                    Some(kept) => kept,
-                    None => self.ask(platform, now).await,
-                }
-            }
-        };
-        kept.result.map_err(|reason| NoCollateral { platform, reason })
+        if let Some(kept) = self.kept(platform, now) {
+            return kept;
+        }
+        let question = self.question(platform);
+        let _turn = question.lock().await;
+        if let Some(kept) = self.kept(platform, now) {
+            return kept;
+        }
+        self.ask(platform, now).await.map_err(|reason| NoCollateral { platform, reason })
+    }
+
+    /// Who holds its lock asks about the platform.
+    fn question(&self, platform: Platform) -> Arc<AsyncMutex<()>> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        asking.retain(|_, question| Arc::strong_count(question) > 1);
+        Arc::clone(asking.entry(platform).or_default())
     }
 
     /// Renews what is kept until it is told to stop.
@@ -191,33 +220,34 @@ impl Shelf {
     /// Asks again for what has been kept for a while. What cannot be renewed stays until it expires.
     async fn renew(&self, now: u64) {
         let due: Vec<Platform> = {
-            let kept = self.kept();
+            let kept = self.shelf();
             let old = |kept: &Kept| kept.result.is_ok() && kept.at + RENEW_AFTER <= now;
             kept.iter().filter(|(_, kept)| old(kept)).map(|(platform, _)| *platform).collect()
         };
         for platform in due {
-            let _turn = self.asking.lock().await;
-            if let Err(reason) = self.ask(platform, now).await.result {
+            let question = self.question(platform);
+            let _turn = question.lock().await;
+            if let Err(reason) = self.ask(platform, now).await {
                 tracing::warn!(%platform, %reason, "collateral is not renewed");
             }
         }
     }
 
-    fn find(&self, platform: Platform, now: u64) -> Option<Kept> {
-        self.kept().get(&platform).filter(|kept| kept.counts(now)).cloned()
-    }
-
-    /// Asks the source, and keeps the answer. A failure does not replace what still counts.
-    async fn ask(&self, platform: Platform, now: u64) -> Kept {
-        let result = self.fetch(platform, now).await;
-        let fresh = Kept { at: now, result };
-        let mut kept = self.kept();
-        let still = kept.get(&platform).is_some_and(|old| old.result.is_ok() && old.counts(now));
-        if fresh.result.is_ok() || !still {
-            make_room(&mut kept, platform);
-            kept.insert(platform, fresh.clone());
+    /// Asks the source when there is a place, and keeps the answer. A failure does not replace what still counts.
+    async fn ask(&self, platform: Platform, now: u64) -> Result<Fetched, Reason> {
+        let _place = match platform {
+            Platform::Snp(Lookup { missing: Some(_), .. }) => self.chips.try_acquire().ok(),
+            Platform::Dcap(_) | Platform::Snp(_) => self.platforms.acquire().await.ok(),
         }
-        fresh
+        .ok_or(Reason::Busy)?;
+        let result = self.fetch(platform, now).await;
+        let mut kept = self.shelf();
+        let still = kept.get(&platform).is_some_and(|old| old.result.is_ok() && old.counts(now));
+        if result.is_ok() || !still {
+            make_room(&mut kept, platform);
+            kept.insert(platform, Kept { at: now, result: result.clone() });
+        }
+        result
     }
 
     async fn fetch(&self, platform: Platform, now: u64) -> Result<Fetched, Reason> {
@@ -239,7 +269,7 @@ impl Shelf {
         if fetched.until <= now { Err(Reason::Stale(fetched.until)) } else { Ok(fetched) }
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<Platform, Kept>> {
+    fn shelf(&self) -> MutexGuard<'_, HashMap<Platform, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

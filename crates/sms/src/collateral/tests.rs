@@ -33,6 +33,9 @@ fn published(vendor: &Vendor, until: u64) -> (DcapPlatform, Value) {
     (DcapPlatform::of_file(name).unwrap(), serde_json::from_slice(bytes).unwrap())
 }
 
+/// The family of a platform about which no answer ever comes.
+const STUCK: &str = "fmspc=0909";
+
 /// A PCCS that serves one platform.
 #[derive(Clone)]
 struct Service {
@@ -84,6 +87,9 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
         format!(r#"{{"{name}":{},"signature":"{signature}"}}"#, text(member))
     };
     let uri = request.uri().to_string();
+    if uri.contains(STUCK) {
+        std::future::pending::<()>().await;
+    }
     match uri.as_str() {
         "/sgx/certification/v4/pckcrl?ca=platform&encoding=der" => {
             let header = chain("SGX-PCK-CRL-Issuer-Chain", "pck_crl_issuer_chain");
@@ -244,5 +250,34 @@ async fn unknown_platforms_do_not_push_out_known_ones() {
     }
     let asked = service.asked();
     assert!(shelf.get(platform.into(), NOW + 2).await.is_ok());
-    assert_eq!((service.asked(), shelf.kept().len()), (asked, MOST));
+    assert_eq!((service.asked(), shelf.shelf().len()), (asked, MOST));
+}
+
+/// As many as may be asked about at a time, but one, never come: the last place is enough for another.
+#[tokio::test]
+async fn platforms_that_are_slow_do_not_delay_another() {
+    let (platform, collateral) = published(&Vendor::make(NOW), UNTIL);
+    let service = Service::start(collateral).await;
+    let shelf = service.shelf();
+    let stuck = |number: u8| DcapPlatform { fmspc: [9, 9, 0, 0, 0, number], ..platform };
+    let slow = (0..u8::try_from(PLATFORMS_AT_ONCE - 1).unwrap()).map(stuck);
+    // Many wait for each, and it is asked about once.
+    let slow = slow.flat_map(|platform| std::iter::repeat_n(platform, 20));
+    let slow = futures::future::join_all(slow.map(|platform| shelf.get(platform.into(), NOW)));
+    let other = async {
+        while shelf.platforms.available_permits() > 1 {
+            tokio::task::yield_now().await;
+        }
+        shelf.get(platform.into(), NOW).await
+    };
+    tokio::select! {
+        _ = slow => panic!("no answer comes"),
+        got = other => assert_eq!(got.unwrap().until, UNTIL),
+    }
+    assert!(service.asked() <= 4 * PLATFORMS_AT_ONCE, "{}", service.asked());
+    // Who walked away left nothing behind.
+    shelf.get(platform.into(), NOW + 1).await.unwrap();
+    drop(shelf.question(platform.into()));
+    assert_eq!(shelf.asking.lock().unwrap().len(), 1);
+    assert_eq!(shelf.platforms.available_permits(), PLATFORMS_AT_ONCE);
 }

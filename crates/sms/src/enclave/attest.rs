@@ -59,20 +59,29 @@ async fn respond(
     let token = session_token(request.headers())?;
     let (nonce, tee) = service.token.open_challenge(token, clock::now())?;
     let claim = Claim::read(&service, nonce, &tee, &voucher, &body::read(request).await?)?;
-    let collateral = collateral(&service, &claim.evidence).await?;
+    let (claim, collateral) = with_collateral(&service, claim).await?;
     let (life, verifying) = (service.token.life(), service.clone());
     let token = service.pool.run(move || claim.verify(&verifying, &collateral)).await?;
     Ok(([(header::SET_COOKIE, set_cookie(&token, life)?)], Json(TokenResponse { token })))
 }
 
-/// What the verifier has to have at hand. While it is kept, nobody is asked.
-async fn collateral(service: &Service, evidence: &Evidence) -> Result<Collateral, ApiError> {
-    match service.verifier.needs(evidence)? {
-        Needs::Nothing => Ok(Collateral::Nothing),
-        Needs::Collateral(platform) => {
-            Ok(service.shelf.get(platform, clock::now()).await?.collateral)
-        }
+/// What the verifier has to have at hand. While it is kept, nobody is asked; nor for evidence that is not signed up to its
+/// root, as far as that can be told without.
+async fn with_collateral(service: &Shared, claim: Claim) -> Result<(Claim, Collateral), ApiError> {
+    let Needs::Collateral(platform) = service.verifier.needs(&claim.evidence)? else {
+        return Ok((claim, Collateral::Nothing));
+    };
+    if let Some(kept) = service.shelf.kept(platform, clock::now()) {
+        return Ok((claim, kept?.collateral));
     }
+    let verifying = service.clone();
+    let check = move || {
+        verifying.verifier.verify_signatures(&claim.evidence)?;
+        Ok(claim)
+    };
+    let claim = service.pool.run(check).await?;
+    let fetched = service.shelf.get(platform, clock::now()).await?;
+    Ok((claim, fetched.collateral))
 }
 
 /// An attestation of which everything cheap was checked: what is left is the evidence itself.

@@ -11,13 +11,12 @@ use sesame_protocol::receipts::ReceiptLogKey;
 use crate::{
     path::Path,
     problem::{ApiError, Code},
-    service::Shared,
+    service::{Shared, blocking},
 };
 
-/// `GET /v1/receipts/key`.
+/// `GET /v1/receipts/key`: certified once, at the start.
 pub(crate) async fn key(State(service): State<Shared>) -> Json<ReceiptLogKey> {
-    let key = service.receipts.verifier_key();
-    Json(ReceiptLogKey::certify(key, &service.domain, &service.identity))
+    Json(service.receipts_key.clone())
 }
 
 /// `GET /v1/receipts/checkpoint`: a signed note.
@@ -31,10 +30,9 @@ pub(crate) async fn tile(
     State(service): State<Shared>,
     Path(path): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let tile = service
-        .receipts
-        .tile(&path)
-        .ok_or_else(|| ApiError::new(Code::NotFound, "The log has no such tile, or not yet."))?;
+    let tile = blocking(move || Ok(service.receipts.tile(&path)?)).await?;
+    let tile =
+        tile.ok_or_else(|| ApiError::new(Code::NotFound, "The log has no such tile, or not yet."))?;
     let forever = (CACHE_CONTROL, "public, max-age=31536000, immutable");
     Ok(([(CONTENT_TYPE, "application/octet-stream"), forever], tile))
 }

@@ -7,7 +7,7 @@ use sesame_protocol::results::Settlement;
 use crate::{
     path::Path,
     problem::{ApiError, Code},
-    service::Shared,
+    service::{Shared, blocking},
 };
 
 pub(crate) async fn settlement(
@@ -15,10 +15,13 @@ pub(crate) async fn settlement(
     Path(task): Path<String>,
 ) -> Result<Json<Settlement>, ApiError> {
     let task: TaskId = task.parse()?;
-    if !service.receipts.has_released(task.0) {
-        let detail = format!("This service has released no bundle of task {task}.");
-        return Err(ApiError::new(Code::NotReleased, detail));
-    }
-    let signature = service.tasks.released(task, &service.identity);
-    Ok(Json(Settlement { task: task.0, signature }))
+    blocking(move || {
+        if !service.receipts.has_released(task.0)? {
+            let detail = format!("This service has released no bundle of task {task}.");
+            return Err(ApiError::new(Code::NotReleased, detail));
+        }
+        let signature = service.tasks.released(task, &service.identity);
+        Ok(Json(Settlement { task: task.0, signature }))
+    })
+    .await
 }

@@ -32,16 +32,10 @@ impl KeyFile {
     /// # Errors
     /// When the file is missing, readable by others, or not a key.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let shown = || path.display().to_string();
-        let failed = |source| KeyError::File { path: shown(), source };
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: shown() });
-        }
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
+        let text = read_own(path)?;
         let mut key = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim(), key.as_mut_slice())
-            .map_err(|_| KeyError::Malformed { path: shown() })?;
+            .map_err(|_| KeyError::Malformed { path: path.display().to_string() })?;
         Ok(Self(key))
     }
 
@@ -73,6 +67,17 @@ impl KeyFile {
     }
 }
 
+/// The text of a file that nobody but its owner may read.
+pub(super) fn read_own(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    let shown = || path.display().to_string();
+    let failed = |source| KeyError::File { path: shown(), source };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: shown() });
+    }
+    Ok(Zeroizing::new(fs::read_to_string(path).map_err(failed)?))
+}
+
 fn write(path: &Path, key: &KeyFile) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
@@ -100,13 +105,17 @@ impl Folder {
     fn file(&self, id: KeyId) -> PathBuf {
         self.0.join(format!("vault-{id}.key"))
     }
+
+    fn software(&self, key: KeyFile) -> Software {
+        Software { key, place: self.place() }
+    }
 }
 
 impl Keys for Folder {
     fn make(&self) -> Result<Box<dyn Kek>, KeyError> {
         let key = KeyFile::random();
         key.save(&self.file(id(&key)))?;
-        Ok(Box::new(Software(key)))
+        Ok(Box::new(self.software(key)))
     }
 
     fn find(&self, wanted: KeyId) -> Result<Box<dyn Kek>, KeyError> {
@@ -118,25 +127,36 @@ impl Keys for Folder {
         if id(&key) != wanted {
             return Err(KeyError::Misnamed { path: path.display().to_string() });
         }
-        Ok(Box::new(Software(key)))
+        Ok(Box::new(self.software(key)))
+    }
+
+    fn place(&self) -> String {
+        format!("the folder {}", self.0.display())
     }
 }
 
 /// A key-encryption key in this process's memory.
 #[derive(Debug)]
-struct Software(KeyFile);
+struct Software {
+    key: KeyFile,
+    place: String,
+}
 
 impl Kek for Software {
     fn id(&self) -> KeyId {
-        id(&self.0)
+        id(&self.key)
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
     }
 
     fn wrap(&self, value: &[u8], aad: &[u8]) -> Result<Vec<u8>, KeyError> {
-        encrypt(self.0.bytes(), value, aad).map_err(|_| KeyError::Refused)
+        encrypt(self.key.bytes(), value, aad).map_err(|_| KeyError::Refused)
     }
 
     fn unwrap(&self, wrapped: &[u8], aad: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        decrypt(self.0.bytes(), wrapped, aad).map_err(|_| KeyError::Refused)
+        decrypt(self.key.bytes(), wrapped, aad).map_err(|_| KeyError::Refused)
     }
 }
 

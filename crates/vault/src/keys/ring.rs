@@ -11,7 +11,10 @@ use crate::{
     store::{KEYS, Store},
 };
 
-/// A key by name, and empty text under it: proof that a key of that name is the one.
+/// What is under each key: some modules seal nothing, but not nothing at all.
+const CHECK: &[u8] = b"sesame";
+
+/// A key by name, and [`CHECK`] under it: proof that a key of that name is the one.
 #[derive(Debug, RlpEncodable, RlpDecodable)]
 struct Named {
     id: FixedBytes<8>,
@@ -45,7 +48,11 @@ impl Ring {
         keys: &dyn Keys,
         origin: &[u8],
     ) -> Result<Self, VaultError> {
-        let fact = store.fact(KEYS)?.ok_or(VaultError::Damaged)?;
+        Self::named(store.fact(KEYS)?.ok_or(VaultError::Damaged)?, keys, origin)
+    }
+
+    /// The keys that this fact names.
+    pub(crate) fn named(fact: Vec<u8>, keys: &dyn Keys, origin: &[u8]) -> Result<Self, VaultError> {
         let names = Names::decode(&mut fact.as_slice()).map_err(|_| VaultError::Damaged)?;
         let find = |named: &Named| -> Result<Arc<dyn Kek>, VaultError> {
             let key = keys.find(KeyId(named.id))?;
@@ -65,7 +72,7 @@ impl Ring {
         origin: &[u8],
     ) -> Result<Self, VaultError> {
         let name = |key: &Arc<dyn Kek>| -> Result<Named, VaultError> {
-            Ok(Named { id: key.id().0, check: key.wrap(&[], origin)? })
+            Ok(Named { id: key.id().0, check: key.wrap(CHECK, origin)? })
         };
         let names = Names {
             sealing: name(&sealing)?,
@@ -104,6 +111,11 @@ impl Ring {
     /// The key that seals.
     pub(crate) fn sealing(&self) -> &dyn Kek {
         self.sealing.as_ref()
+    }
+
+    /// The names of all, the one that seals first.
+    pub(crate) fn names(&self) -> Vec<KeyId> {
+        std::iter::once(&self.sealing).chain(&self.opening).map(|key| key.id()).collect()
     }
 
     /// The key of that name, if it is one of these.

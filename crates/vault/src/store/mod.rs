@@ -1,10 +1,11 @@
 //! Where records live: what a store has to be, and the stores there are.
 
 pub(crate) mod codec;
+pub(crate) mod draft;
 pub(crate) mod postgres;
 pub(crate) mod rocks;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use alloy_primitives::Address;
 use sesame_domain::{SecretId, SecretName};
@@ -94,6 +95,49 @@ pub(crate) const KEYS: &str = "keys";
 /// A fact by name, and what it says; none if it is not there.
 pub(crate) type Fact<'a> = (&'a str, Option<&'a [u8]>);
 
+/// All facts, by name.
+pub(crate) type Facts = BTreeMap<String, Vec<u8>>;
+
+/// What a store held at one moment, while it goes on.
+pub(crate) trait Moment {
+    /// All facts.
+    fn facts(&mut self) -> Result<Facts, VaultError>;
+
+    /// As [`Store::walk`], at the moment of the facts.
+    fn walk(
+        &mut self,
+        values: Values,
+        each: &mut dyn FnMut(Found) -> Result<(), VaultError>,
+    ) -> Result<(), VaultError>;
+}
+
+/// Contents that will take the place of all that a store holds: none of them is there before [`Self::publish`], and all of them
+/// are after it, whenever the process dies. Nobody else writes meanwhile, and a draft that is dropped leaves no trace.
+///
+/// RocksDB fills a folder of its own (`draft.rs`). In a database that has transactions, a draft is one: it locks the tables against
+/// writers, deletes every row, inserts, and publishing commits.
+pub(crate) trait Draft {
+    /// Adds a version, or a tombstone. Every one comes once, in the order of keys.
+    fn add(
+        &mut self,
+        secret: &SecretId,
+        version: u64,
+        record: Option<(&Header, &[u8])>,
+    ) -> Result<(), VaultError>;
+
+    /// Makes it and these facts the store's contents, durably.
+    fn publish(self: Box<Self>, facts: &Facts) -> Result<(), VaultError>;
+}
+
+/// What is where contents are to be restored.
+#[derive(Debug)]
+pub(crate) enum Existing {
+    Nothing,
+    Store(Box<dyn Store>),
+    /// Something that cannot be opened.
+    Unreadable,
+}
+
 /// A durable store of sealed records. Whatever returns without an error is on disk; whatever a method changes, it changes as one.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// A fact about the vault, by name.
@@ -131,6 +175,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         values: Values,
         each: &mut dyn FnMut(Found) -> Result<(), VaultError>,
     ) -> Result<(), VaultError>;
+
+    /// Everything as it is now: a snapshot, or a transaction that sees none of what others commit after it began.
+    fn moment(&self) -> Result<Box<dyn Moment + '_>, VaultError>;
 
     /// Writes what no vault would, for tests that alter what lies at rest.
     #[cfg(test)]

@@ -13,12 +13,15 @@ use std::{
 
 use alloy_primitives::Address;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBIteratorWithThreadMode, Direction, IteratorMode,
-    Options, WriteBatch, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBIteratorWithThreadMode, Direction, FlushOptions,
+    IteratorMode, Options, Snapshot, WriteBatch, WriteOptions,
 };
 use sesame_domain::{SecretId, SecretName};
 
-use super::{Entry, Fact, Found, KEYS, Record, Rewrapped, Store, Values, Write, Written, codec};
+use super::{
+    Entry, Fact, Facts, Found, KEYS, Moment, Record, Rewrapped, Store, Values, Write, Written,
+    codec,
+};
 use crate::{
     error::VaultError,
     record::{Header, Metadata},
@@ -71,13 +74,37 @@ impl Rocks {
             })
     }
 
+    /// Without the log and its syncs: nothing is durable before [`Self::flush`].
+    pub(super) fn load(&self, batch: WriteBatch) -> Result<(), VaultError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    pub(super) fn add_fact(&self, batch: &mut WriteBatch, name: &str, value: &[u8]) {
+        batch.put_cf(self.family(META), name, value);
+    }
+
+    /// Makes everything durable that was loaded.
+    pub(super) fn flush(&self) -> Result<(), VaultError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        let families = [RECORDS, VALUES, META].map(|name| self.family(name));
+        Ok(self.db.flush_cfs_opt(&families, &options)?)
+    }
+
     fn write(&self, batch: WriteBatch) -> Result<(), VaultError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         Ok(self.db.write_opt(batch, &options)?)
     }
 
-    fn put_record(&self, batch: &mut WriteBatch, key: &[u8], record: Option<(&Header, &[u8])>) {
+    pub(super) fn put_record(
+        &self,
+        batch: &mut WriteBatch,
+        key: &[u8],
+        record: Option<(&Header, &[u8])>,
+    ) {
         batch.put_cf(self.family(RECORDS), key, codec::encode(record.map(|(header, _)| header)));
         if let Some((_, value)) = record {
             batch.put_cf(self.family(VALUES), key, value);
@@ -203,33 +230,11 @@ impl Store for Rocks {
         values: Values,
         each: &mut dyn FnMut(Found) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
-        let moment = self.db.snapshot();
-        let all = |family| -> DBIteratorWithThreadMode<'_, DB> {
-            moment.iterator_cf(self.family(family), IteratorMode::Start)
-        };
-        for item in all(RECORDS) {
-            let (key, record) = item?;
-            let record = codec::parse_key(&key).and_then(|(secret, version)| {
-                Ok((secret, Entry { version, header: codec::decode(&record)? }))
-            });
-            // A value that cannot be read is none: whoever needs it says so.
-            let value = match values {
-                Values::Read => moment.get_cf(self.family(VALUES), &key).ok().flatten(),
-                Values::Left => None,
-            };
-            each(Found { key: key.into(), record: record.ok(), value })?;
-        }
-        if values == Values::Left {
-            return Ok(());
-        }
-        for item in all(VALUES) {
-            let (key, _) = item?;
-            let record = moment.get_cf(self.family(RECORDS), &key)?;
-            if !matches!(record.as_deref().map(codec::decode), Some(Ok(Some(_)) | Err(_))) {
-                each(Found { key: key.into(), record: None, value: None })?;
-            }
-        }
-        Ok(())
+        self.moment()?.walk(values, each)
+    }
+
+    fn moment(&self) -> Result<Box<dyn Moment + '_>, VaultError> {
+        Ok(Box::new(Then { rocks: self, then: self.db.snapshot() }))
     }
 
     #[cfg(test)]
@@ -242,5 +247,56 @@ impl Store for Rocks {
         let mut batch = WriteBatch::default();
         self.put_record(&mut batch, &codec::key(secret, version), record);
         self.write(batch)
+    }
+}
+
+/// What was in it when the snapshot was taken.
+struct Then<'a> {
+    rocks: &'a Rocks,
+    then: Snapshot<'a>,
+}
+
+impl Moment for Then<'_> {
+    fn facts(&mut self) -> Result<Facts, VaultError> {
+        let mut facts = Facts::new();
+        for fact in self.then.iterator_cf(self.rocks.family(META), IteratorMode::Start) {
+            let (name, value) = fact?;
+            let name = String::from_utf8(name.into()).map_err(|_| VaultError::Damaged)?;
+            facts.insert(name, value.into());
+        }
+        Ok(facts)
+    }
+
+    fn walk(
+        &mut self,
+        values: Values,
+        each: &mut dyn FnMut(Found) -> Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        let all = |family| -> DBIteratorWithThreadMode<'_, DB> {
+            self.then.iterator_cf(self.rocks.family(family), IteratorMode::Start)
+        };
+        for item in all(RECORDS) {
+            let (key, record) = item?;
+            let record = codec::parse_key(&key).and_then(|(secret, version)| {
+                Ok((secret, Entry { version, header: codec::decode(&record)? }))
+            });
+            // A value that cannot be read is none: whoever needs it says so.
+            let value = match values {
+                Values::Read => self.then.get_cf(self.rocks.family(VALUES), &key).ok().flatten(),
+                Values::Left => None,
+            };
+            each(Found { key: key.into(), record: record.ok(), value })?;
+        }
+        if values == Values::Left {
+            return Ok(());
+        }
+        for item in all(VALUES) {
+            let (key, _) = item?;
+            let record = self.then.get_cf(self.rocks.family(RECORDS), &key)?;
+            if !matches!(record.as_deref().map(codec::decode), Some(Ok(Some(_)) | Err(_))) {
+                each(Found { key: key.into(), record: None, value: None })?;
+            }
+        }
+        Ok(())
     }
 }

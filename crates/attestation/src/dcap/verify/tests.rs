@@ -55,6 +55,7 @@ impl Sample {
 
     fn verify_raw(&self, raw: Vec<u8>) -> Result<Proven, DcapError> {
         let (quote, collateral) = (DcapQuote::parse(raw)?, self.collateral());
+        quote.pck()?;
         verify(&quote, Root::Vendor, &collateral, &policy(), &no_platforms(), self.now)
     }
 
@@ -290,7 +291,7 @@ fn the_certificates_name_the_platform_and_the_root() {
         "tdx-b0c06f000000-platform",
     ]) {
         let quote = DcapQuote::parse(sample.raw).unwrap();
-        let pck = quote.pck();
+        let pck = quote.pck().unwrap();
         assert_eq!(pck.platform.to_string(), expected, "{name}");
         assert_eq!(pck.root, INTEL_ROOT, "{name}");
         let file = pck.platform.file_name();
@@ -335,4 +336,59 @@ fn a_warm_platform_checks_the_signature_alone_and_still_refuses() {
         assert!(matches!(check(&sample.raw, until), Err(DcapError::Expired(_))), "{name}");
         assert_eq!(platforms.len(), 0, "{name}: what has expired is forgotten");
     }
+}
+
+/// What is checked before anything is fetched: all signatures from the root to the report, and of the quote whatever they cover.
+#[test]
+fn a_quote_that_is_not_signed_up_to_the_root_is_refused_without_collateral() {
+    for (name, sample) in samples() {
+        let check = |raw: Vec<u8>| verify_signatures(&DcapQuote::parse(raw)?, Root::Vendor);
+        check(sample.raw.clone()).unwrap();
+        let quote = DcapQuote::parse(sample.raw.clone()).unwrap();
+        let (signed, qe) = (quote.signed().len(), if name == "sgx" { 132 } else { 138 });
+        let chain = sample.raw.windows(6).position(|bytes| bytes == b"-----B").unwrap();
+        let flipped = |at: usize| {
+            let mut raw = sample.raw.clone();
+            raw[at] ^= 1 << (at % 8);
+            check(raw)
+        };
+        for at in (0..signed).chain(signed + 4..signed + 132) {
+            assert!(flipped(at).is_err(), "{name} at {at}");
+        }
+        // The quoting enclave's report, the platform's signature over it, and its own data.
+        for at in signed + qe..signed + qe + 448 {
+            assert_eq!(flipped(at), Err(DcapError::QuotingEnclaveReport), "{name} at {at}");
+        }
+        for at in signed + qe + 450..signed + qe + 482 {
+            assert_eq!(flipped(at), Err(DcapError::AttestationKey), "{name} at {at}");
+        }
+        // The certificates, in base64: a bit that is not part of a signed byte may be flipped.
+        let end = chain + quote.chain().len();
+        let begun = b"-----BEGIN CERTIFICATE-----".len();
+        let altered = (chain + begun..end - begun).step_by(5).filter(|at| {
+            let mut raw = sample.raw.clone();
+            raw[*at] = if raw[*at] == b'A' { b'B' } else { b'A' };
+            check(raw).is_err()
+        });
+        let looked_at = (end - chain - 2 * begun) / 5;
+        assert!(altered.count() * 10 > looked_at * 9, "{name}");
+    }
+}
+
+/// A stranger who makes all of a quote, its certificates included, and puts Intel's root at their end.
+#[test]
+fn certificates_of_ones_own_under_intels_root_are_refused_without_collateral() {
+    let (one, other) = (sgx(), tdx());
+    let parts = |sample: &Sample| {
+        let quote = DcapQuote::parse(sample.raw.clone()).unwrap();
+        certificates(quote.chain()).unwrap()
+    };
+    let [ones, others] = [parts(&one), parts(&other)];
+    let read = |der| Signed::read(der).unwrap();
+    read(&ones[0]).verify(&read(&ones[1])).unwrap();
+    read(&ones[1]).verify(&read(&ones[2])).unwrap();
+    let refused = read(&ones[0]).verify(&read(&others[1])).unwrap_err();
+    assert!(matches!(refused, DcapError::BrokenChain(_)), "{refused}");
+    let refused = read(&ones[0]).verify(&read(&ones[2])).unwrap_err();
+    assert!(matches!(refused, DcapError::BrokenChain(_)), "{refused}");
 }

@@ -126,6 +126,24 @@ async fn an_unknown_chip_costs_one_question_and_is_remembered() {
     }
 }
 
+/// Chips that nobody has heard of have places of their own, and beyond these they are refused at once.
+#[tokio::test]
+async fn made_up_chips_do_not_delay_a_platform() {
+    let (shelf, asked) = serve(served(&World::make())).await;
+    let [mut unknown, product] = World::lookups();
+    let held = shelf.chips.acquire_many(u32::try_from(CHIPS_AT_ONCE).unwrap()).await.unwrap();
+    for number in 0..100 {
+        unknown.missing.as_mut().unwrap().chip_id = [number; 64];
+        let refused = shelf.get(Platform::Snp(unknown), NOW).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Busy);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    shelf.get(Platform::Snp(product), NOW).await.unwrap();
+    drop(held);
+    let refused = shelf.get(Platform::Snp(unknown), NOW).await.unwrap_err();
+    assert_ne!(refused.reason, Reason::Busy, "that it was busy is not remembered");
+}
+
 #[tokio::test]
 async fn a_chain_or_a_list_of_another_form_is_refused() {
     let [_, product] = World::lookups();

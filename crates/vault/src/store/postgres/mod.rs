@@ -6,6 +6,7 @@
 //! committed, the next attempt looks whether this very record is there.
 
 mod database;
+mod moment;
 mod schema;
 mod tls;
 mod url;
@@ -15,9 +16,15 @@ use futures::future::{try_join, try_join_all};
 use sesame_domain::{SecretId, SecretName};
 use tokio_postgres::{IsolationLevel, Row};
 
-use self::database::{Client, Database, Failure};
 pub use self::url::{DatabaseUrl, UrlError};
-use super::{Entry, Fact, Found, KEYS, Record, Rewrapped, Store, Values, Write, Written, codec};
+use self::{
+    database::{Client, Database, Failure},
+    moment::{Contents, Then},
+};
+use super::{
+    Draft, Entry, Fact, Found, KEYS, Moment, Record, Rewrapped, Store, Values, Write, Written,
+    codec,
+};
 use crate::{error::VaultError, record::Metadata};
 
 /// Rows of a walk that are in memory at a time: values may have 4 MiB each.
@@ -67,6 +74,13 @@ impl Postgres {
         Database::at(url)?.run(async |client, _| {
             Ok(schema::exists(client).await? && !client.query(FACT, &[&name]).await?.is_empty())
         })
+    }
+
+    /// Other contents for the place of everything.
+    pub(crate) fn draft(url: &DatabaseUrl) -> Result<impl Draft + use<>, VaultError> {
+        let database = Database::at(url)?;
+        schema::migrate(&database)?;
+        Contents::begin(database)
     }
 
     /// The rows that a query finds, at one moment.
@@ -172,27 +186,11 @@ impl Store for Postgres {
         values: Values,
         each: &mut dyn FnMut(Found) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
-        let (query, rows) = match values {
-            Values::Read => (WALK, WITH_VALUES),
-            Values::Left => (WALK_HEADERS, WITHOUT_VALUES),
-        };
-        let mut client = self.0.connection()?;
-        let moment = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true);
-        let moment = self.0.step(async { Ok(moment.start().await?) })?;
-        let cursor = self.0.step(async { Ok(moment.bind(query, &[]).await?) })?;
-        loop {
-            let found = self.0.step(async { Ok(moment.query_portal(&cursor, rows).await?) })?;
-            if found.is_empty() {
-                break;
-            }
-            for row in &found {
-                show(row, each)?;
-            }
-        }
-        self.0.step(async { Ok(moment.commit().await?) })
+        self.moment()?.walk(values, each)
+    }
+
+    fn moment(&self) -> Result<Box<dyn Moment + '_>, VaultError> {
+        Ok(Box::new(Then::begin(&self.0)?))
     }
 
     #[cfg(test)]
