@@ -41,7 +41,7 @@ pub enum KeySource {
     /// In a token of a hardware security module, which they never leave.
     Pkcs11(Hsm),
     /// In either, while they move: new ones are made in the first.
-    Either(Box<KeySource>, Box<KeySource>),
+    Either(Box<Self>, Box<Self>),
 }
 
 impl KeySource {

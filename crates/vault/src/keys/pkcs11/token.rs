@@ -344,10 +344,10 @@ impl Drop for Module {
 
 /// What the module said, without the essays on its codes.
 fn said(error: &Error) -> String {
-    match error {
-        Error::Pkcs11(code, function) => format!("C_{function:?} answered {code:?}"),
-        error => error.to_string(),
+    if let Error::Pkcs11(code, function) = error {
+        return format!("C_{function:?} answered {code:?}");
     }
+    error.to_string()
 }
 
 fn reading<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
