@@ -238,6 +238,7 @@ async fn a_vault_moves_into_an_hsm_and_out_again() {
     let mut leaving = story.with_hsm(&listen);
     leaving.arg("--leave-hsm");
     let program = Program::of(leaving);
+    program.ready().await;
     story.rotate().await;
     program.kill();
     story.hsm.pull_out();

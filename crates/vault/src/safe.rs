@@ -279,6 +279,11 @@ impl Vault {
         ring: &Ring,
     ) -> Result<bool, VaultError> {
         let entries = self.store.entries(secret)?;
+        let newest = entries.first().map_or(0, |entry| entry.version);
+        // What the store takes follows the newest that it has by then: only so are these all the entries that there are.
+        if newest.checked_add(1) != Some(version) {
+            return Err(VaultError::VersionConflict { newest, got: version });
+        }
         let superseded = superseded(&entries, record.map(|(header, _)| &header.metadata));
         let write = Write { secret, version, record, superseded: &superseded, keys: ring.fact() };
         match self.store.put(&write)? {

@@ -213,13 +213,13 @@ impl Writer<'_> {
 
 /// A write may be refused because another one came first, or because it was none that could follow.
 fn refused(error: &VaultError, seen: u64, version: u64) {
-    if let VaultError::VersionConflict { newest, got } = error {
-        assert_eq!(*got, version);
-        assert!(*newest >= seen, "the newest version fell from {seen} to {newest}");
-        assert_ne!(newest + 1, version, "the next version was refused");
-    } else {
-        assert!(matches!(error, VaultError::KeysChanging), "{error}");
+    if matches!(error, VaultError::KeysChanging) {
+        return;
     }
+    let VaultError::VersionConflict { newest, got } = error else { panic!("{error}") };
+    assert_eq!(*got, version);
+    assert!(*newest >= seen, "the newest version fell from {seen} to {newest}");
+    assert_ne!(newest + 1, version, "the next version was refused");
 }
 
 /// What is left in the end is what the model says, for each vault and for one that is opened then.

@@ -240,6 +240,27 @@ fn versions_rise_by_one() {
     assert_eq!(scratch.get(Resource::AppSecret).unwrap(), b"two");
 }
 
+/// A writer whose version is two above the newest, until another writer makes it the next one: what that one wrote goes too.
+#[test]
+fn a_version_that_was_too_early_when_it_set_out_supersedes_all_before_it() {
+    let scratch = Scratch::new();
+    for number in 0..100 {
+        let secret = requester_secret(&format!("n{number}"));
+        let push = |version| match scratch.push(&secret, version, b"value") {
+            Ok(_) => true,
+            Err(VaultError::VersionConflict { .. }) => false,
+            Err(error) => panic!("{error}"),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| while !push(2) {});
+            assert!(push(1));
+        });
+        let entries = scratch.vault().store.entries(&secret).unwrap();
+        let versions: Vec<u64> = entries.iter().map(|entry| entry.version).collect();
+        assert_eq!(versions, [2]);
+    }
+}
+
 #[test]
 fn what_never_was_cannot_be_removed() {
     let scratch = Scratch::new();

@@ -345,10 +345,9 @@ impl Drop for Module {
 /// What the module said, without the essays on its codes.
 fn said(error: &Error) -> String {
     if let Error::Pkcs11(code, function) = error {
-        format!("C_{function:?} answered {code:?}")
-    } else {
-        error.to_string()
+        return format!("C_{function:?} answered {code:?}");
     }
+    error.to_string()
 }
 
 fn reading<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
