@@ -663,7 +663,8 @@ fn zz_corpus() {
     let vault = scratch.vault();
     vault.remove(&Removal { secret: requester_secret("c"), version: 2 }).unwrap();
     push(&vault, &asset_secret(3), 1, B256::repeat_byte(9), &[7; 100]);
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/backup");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/backup");
     fs::create_dir_all(&folder).unwrap();
     let genuine = contents(&vault, |_, _| {});
     fs::write(folder.join("genuine"), &genuine).unwrap();
