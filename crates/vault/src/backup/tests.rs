@@ -656,22 +656,3 @@ fn a_vault_of_nobody_yet_is_anybodys() {
     let Location::Folder(path) = scratch.to().at;
     assert!(path.join("CURRENT").exists());
 }
-
-#[test]
-fn zz_corpus() {
-    let (scratch, _) = small();
-    let vault = scratch.vault();
-    vault.remove(&Removal { secret: requester_secret("c"), version: 2 }).unwrap();
-    push(&vault, &asset_secret(3), 1, B256::repeat_byte(9), &[7; 100]);
-    let folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/backup");
-    fs::create_dir_all(&folder).unwrap();
-    let genuine = contents(&vault, |_, _| {});
-    fs::write(folder.join("genuine"), &genuine).unwrap();
-    fs::write(folder.join("cut"), &genuine[..genuine.len() - 9]).unwrap();
-    fs::write(folder.join("more"), [genuine.as_slice(), &[0]].concat()).unwrap();
-    fs::write(folder.join("swapped"), contents(&vault, |_, items| items.swap(0, 1))).unwrap();
-    let mut long = genuine.clone();
-    long[1] = 0xff;
-    fs::write(folder.join("long"), long).unwrap();
-}
