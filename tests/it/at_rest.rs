@@ -180,20 +180,16 @@ async fn secrets_lie_nowhere_in_the_clear() {
 
     is_guarded(service.pid());
     let Some(_) = memory(service.pid()) else { return };
-    let mut left = String::new();
-    let wiped = async {
-        eventually("no secret lies in memory", async || {
-            let regions = memory(service.pid())?;
-            left.clear();
-            for (region, bytes) in &regions {
-                for (at, name) in pieces.within(bytes).into_iter().take(8) {
-                    left += &format!("{name} at {at:#x} of {region}\n");
-                }
-            }
-            eprint!("{left}");
-            left.is_empty().then_some(())
-        })
-        .await;
+    let left = async || {
+        let regions = memory(service.pid())?;
+        let within = regions.iter().flat_map(|(region, bytes)| {
+            let found = pieces.within(bytes).into_iter();
+            found.map(move |(at, name)| format!("{name} at {at:#x} of {region}"))
+        });
+        Some(within.collect::<Vec<_>>())
     };
-    wiped.await;
+    let last = eventually("its memory can be read", left).await;
+    eprintln!("{} pieces just after the last answer: {last:?}", last.len());
+    eventually("no secret lies in its memory", async || left().await?.is_empty().then_some(()))
+        .await;
 }

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::Rng;
@@ -91,7 +91,7 @@ async fn a_vault_that_was_lost_is_restored_and_the_service_answers_as_before() {
     }
     let unchanged = done(&world, &["restore", text(&third)]).await;
     assert_eq!(unchanged["done"], "unchanged");
-    refused(&world, &["restore", text(&first)], "later version 1: say --replace").await;
+    refused(&world, &["restore", text(&first)], "later version 1; say --replace").await;
 
     fs::remove_dir_all(world.sms.data("vault")).unwrap();
     let restored = done(&world, &["restore", text(&second)]).await;
@@ -152,13 +152,18 @@ async fn a_restore_that_is_killed_leaves_the_vault_before_or_the_restored_one() 
     world.sms.stop().await;
     let new = file(&world, "new.backup");
     done(&world, &["backup", "--out", text(&new)]).await;
-    let (mut is_new, mut changed) = (true, 0);
+    // How long one takes that is left alone, on this machine.
+    let begun = Instant::now();
+    done(&world, &["restore", "--replace", text(&old)]).await;
+    let longest = u64::try_from(begun.elapsed().as_millis()).unwrap();
+    fs::remove_dir_all(world.sms.data("vault.before")).unwrap();
+    let (mut is_new, mut changed) = (false, 0);
     let kills = if all() { ALL_KILLS } else { KILLS };
     for _ in 0..kills {
         let other = if is_new { &old } else { &new };
         let mut restoring =
             command(&world, &["restore", "--replace", text(other)]).spawn().unwrap();
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..longest * 3 / 2))).await;
         restoring.kill().unwrap();
         restoring.wait().unwrap();
         let checked = done(&world, &["check"]).await;
@@ -170,6 +175,7 @@ async fn a_restore_that_is_killed_leaves_the_vault_before_or_the_restored_one() 
         let _ = fs::remove_dir_all(world.sms.data("vault.before"));
     }
     eprintln!("{kills} restores killed, {changed} of them after they had changed the vault");
+    let _ = fs::remove_dir_all(world.sms.data("vault.before"));
     done(&world, &["restore", "--replace", text(&old)]).await;
     assert_eq!(done(&world, &["check"]).await["records"], 24);
     world.sms.start_again().await;

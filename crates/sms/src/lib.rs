@@ -18,6 +18,7 @@ mod reserve;
 mod run;
 mod sealing;
 mod service;
+mod stack;
 pub mod vault;
 
 pub use collateral::CollateralSource;

@@ -29,6 +29,7 @@ use crate::{
     clock,
     problem::chain,
     service::{Service, Shared},
+    stack::wiped,
     vault::{backed_up, checked, made, rotated},
 };
 
@@ -140,7 +141,7 @@ fn answer<T: Serialize + Send + 'static>(
             text.push(b'\n');
             lines.blocking_send(text.into()).is_ok()
         };
-        let done = work(&service, &send);
+        let done = wiped(|| work(&service, &send));
         send(&done.map_or_else(|error| Line::Failed(chain(&error)), Line::Done));
     });
     let lines = stream::unfold(waiting, async |mut waiting| {

@@ -23,6 +23,7 @@ use crate::{
     problem::{ApiError, Code},
     reserve::Reserve,
     sealing::Sealing,
+    stack::wiped,
 };
 
 /// Demands an answer at this block or later.
@@ -99,11 +100,11 @@ impl Service {
     }
 }
 
-/// Runs what blocks (database, cryptography) off the async threads.
+/// Runs what blocks (database, cryptography) off the async threads, and leaves nothing of it on their stacks.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(move || wiped(work)).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(&error)),
     }
