@@ -64,11 +64,10 @@ impl Envelope<'_> {
             return Err(BackupError::OtherOrigin.into());
         }
         let key = self.keys.find(key.parse().map_err(|_| BackupError::NotOne)?)?;
-        let opened =
-            key.unwrap(body, &associated_data(self.home)).map_err(|error| match error {
-                KeyError::Refused => BackupError::Altered.into(),
-                error => VaultError::from(error),
-            })?;
+        let opened = match key.unwrap(body, &associated_data(self.home)) {
+            Err(KeyError::Refused) => return Err(BackupError::Altered.into()),
+            opened => opened?,
+        };
         FileKey::try_init_with_mut(|bytes| {
             let whole = opened.len() == bytes.len();
             bytes.iter_mut().zip(opened.iter()).for_each(|(to, from)| *to = *from);
@@ -85,7 +84,11 @@ fn unopened(error: DecryptError) -> VaultError {
     match error {
         DecryptError::Io(error) => unread(error),
         DecryptError::InvalidMac | DecryptError::DecryptionFailed => BackupError::Altered.into(),
-        _ => BackupError::NotOne.into(),
+        DecryptError::ExcessiveWork { .. }
+        | DecryptError::InvalidHeader
+        | DecryptError::KeyDecryptionFailed
+        | DecryptError::NoMatchingKeys
+        | DecryptError::UnknownFormat => BackupError::NotOne.into(),
     }
 }
 

@@ -102,8 +102,11 @@ fn push_named(vault: &Vault, name: &str, version: u64, value: &[u8]) {
     push(vault, &requester_secret(name), version, B256::ZERO, value);
 }
 
+/// Records by their keys, as they lie in a vault.
+type Rows = BTreeMap<Vec<u8>, (Option<Header>, Vec<u8>)>;
+
 /// Everything that lies in it.
-fn all(vault: &Vault) -> (Facts, BTreeMap<Vec<u8>, (Option<Header>, Vec<u8>)>) {
+fn all(vault: &Vault) -> (Facts, Rows) {
     let mut moment = vault.store.moment().unwrap();
     let (facts, mut records) = (moment.facts().unwrap(), BTreeMap::new());
     let each = &mut |found: Found| {

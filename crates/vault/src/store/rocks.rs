@@ -259,12 +259,12 @@ struct Then<'a> {
 impl Moment for Then<'_> {
     fn facts(&mut self) -> Result<Facts, VaultError> {
         let facts = self.then.iterator_cf(self.rocks.family(META), IteratorMode::Start);
-        let fact = |item: Result<(Box<[u8]>, Box<[u8]>), _>| {
+        let facts = facts.map(|item| {
             let (name, value) = item?;
             let name = String::from_utf8(name.into()).map_err(|_| VaultError::Damaged)?;
             Ok((name, value.into()))
-        };
-        facts.map(fact).collect()
+        });
+        facts.collect()
     }
 
     fn walk(
