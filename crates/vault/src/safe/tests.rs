@@ -273,7 +273,9 @@ fn a_record_that_goes_while_it_is_read_is_whole_or_missing() {
     let newest = || scratch.vault().newest_version(&app()).unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            (1..=300).for_each(|version| drop(scratch.push(&app(), version, b"value").unwrap()));
+            for version in 1..=300 {
+                scratch.push(&app(), version, b"value").unwrap();
+            }
         });
         while !writer.is_finished() {
             let record = scratch.vault().store.record(&app(), newest()).unwrap();
