@@ -18,7 +18,6 @@ use sesame_protocol::{
     rcar::{self, SESSION_COOKIE},
     signature::Signer,
 };
-use sesame_sms::vault::Places;
 use sesame_tests::{Scene, Sms, World, now};
 use sesame_vault::KeyFile;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -137,7 +136,6 @@ pub(crate) async fn move_to_memory(world: &mut World) -> anyhow::Result<(tempfil
     world.sms.stop().await;
     let mut config = world.sms.config.clone();
     config.data_dir = folder.path().join("data");
-    config.vault = Places::in_folder(&config.data_dir);
     let from = &world.sms.config.data_dir;
     let copied = Command::new("cp").arg("-r").arg(from).arg(&config.data_dir).status()?;
     anyhow::ensure!(copied.success(), "the data is not copied: {copied}");

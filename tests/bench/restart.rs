@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sesame_sms::{
     CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Policy,
-    TOKEN_LIFE, vault::Places,
+    TOKEN_LIFE,
 };
 use sesame_tests::Sms;
 
@@ -30,7 +30,7 @@ pub(crate) async fn measure(
         prove_every: 64,
         deployment: ground.deployment.clone(),
         data_dir: place.folder.join("service"),
-        vault: Places::in_folder(&place.folder.join("service")),
+        vault: None,
         confirmation: Confirmation::Blocks(2),
         history: History::All,
         poll: Duration::from_millis(500),

@@ -5,14 +5,12 @@ use std::process::Command;
 use reqwest::Method;
 use sesame_domain::Resource;
 use sesame_protocol::rcar::{self, SESSION_COOKIE};
-use sesame_sms::vault::Places;
 use sesame_tests::{Answer, Attester, Scene, Sms, World};
 
 /// Stops the world's service for as long as its data is copied, and starts a second one on the copy.
 async fn twin(world: &mut World) -> Sms {
     let mut config = world.sms.config.clone();
     config.data_dir = world.folder().join("twin");
-    config.vault = Places::in_folder(&config.data_dir);
     world.sms.stop().await;
     let from = &world.sms.config.data_dir;
     let copied = Command::new("cp").arg("-r").arg(from).arg(&config.data_dir).status().unwrap();

@@ -115,10 +115,10 @@ async fn data_of_another_deployment_is_refused() {
     let mut config = world.sms.config.clone();
     config.deployment.asset_registry = Address::repeat_byte(1);
     let refusal = Sms::refusal(config.clone()).await;
-    assert!(matches!(refusal, ServeError::Index(_)), "{refusal:?}");
-    fs::remove_dir_all(world.sms.data("index")).unwrap();
-    let refusal = Sms::refusal(config).await;
     assert!(matches!(refusal, ServeError::Vault(_)), "{refusal:?}");
+    fs::remove_dir_all(world.sms.data("vault")).unwrap();
+    let refusal = Sms::refusal(config).await;
+    assert!(matches!(refusal, ServeError::Index(_)), "{refusal:?}");
 }
 
 #[tokio::test]

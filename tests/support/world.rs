@@ -10,7 +10,7 @@ use sesame_domain::{AssetId, EnclaveId, Grant, Order, Resource, TaskId, Terms};
 use sesame_protocol::bundle::Bundle;
 use sesame_sms::{
     CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Policy,
-    TOKEN_LIFE, vault::Places,
+    TOKEN_LIFE,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -102,7 +102,7 @@ impl World {
             prove_every: 4,
             deployment: deployment.clone(),
             data_dir: folder.path().join("data"),
-            vault: Places::in_folder(&folder.path().join("data")),
+            vault: None,
             confirmation: Confirmation::Blocks(options.confirmations),
             history: History::All,
             poll: Duration::from_millis(20),

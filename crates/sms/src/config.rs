@@ -28,8 +28,8 @@ pub struct Config {
     pub deployment: Deployment,
     /// Holds `index/` and `receipts.index/` (disposable), `keys/` and `receipts.log` with its checkpoint (not disposable).
     pub data_dir: PathBuf,
-    /// Where the vault is (not disposable): [`Places::in_folder`] for one process.
-    pub vault: Places,
+    /// Where the vault is (not disposable); in the data folder if it is not said.
+    pub vault: Option<Places>,
     /// Which block is deep enough for a grant.
     pub confirmation: Confirmation,
     /// How many past blocks can still be asked about.
@@ -54,4 +54,12 @@ pub struct Config {
     pub policy: Policy,
     /// Where it is said what Intel and AMD say about platforms.
     pub collateral: CollateralSource,
+}
+
+impl Config {
+    /// Where the vault is.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        self.vault.clone().unwrap_or_else(|| Places::in_folder(&self.data_dir))
+    }
 }

@@ -251,9 +251,10 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
 
 /// The service's keys and its vault, which belong together. Blocks for as long as a database takes to answer.
 fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
-    let first_run = !config.vault.hold_a_vault()?;
+    let places = config.places();
+    let first_run = !places.hold_a_vault()?;
     let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
-    let vault = config.vault.open(&config.deployment)?;
+    let vault = places.open(&config.deployment)?;
     vault.belongs_to(keys.identity.address())?;
     tell_key(&vault.key_in_use());
     sealing::first(&vault, clock::now())?;

@@ -150,7 +150,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
             (_, Some(folder)) => CollateralSource::Folder(folder),
             (pccs, None) => CollateralSource::Services { pccs, kds: args.kds_url },
         },
-        vault: args.hsm.within(args.database.places(&args.data_dir)?),
+        vault: Some(args.hsm.within(args.database.places(&args.data_dir)?)),
         data_dir: args.data_dir,
         confirmation: args.confirmations,
         history: args.keep_history,
