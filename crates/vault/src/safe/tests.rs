@@ -261,6 +261,24 @@ fn a_version_that_was_too_early_when_it_set_out_supersedes_all_before_it() {
     }
 }
 
+/// What is superseded while it is read is there or not, but never damaged.
+#[test]
+fn a_record_that_goes_while_it_is_read_is_whole_or_missing() {
+    let scratch = Scratch::new();
+    let newest = || scratch.vault().newest_version(&app()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for version in 1..=300 {
+                scratch.push(&app(), version, b"value").unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let record = scratch.vault().store.record(&app(), newest()).unwrap();
+            assert!(record.is_none_or(|record| record.value.is_some()));
+        }
+    });
+}
+
 #[test]
 fn what_never_was_cannot_be_removed() {
     let scratch = Scratch::new();

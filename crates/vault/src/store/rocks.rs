@@ -188,9 +188,11 @@ impl Store for Rocks {
 
     fn record(&self, secret: &SecretId, version: u64) -> Result<Option<Record>, VaultError> {
         let key = codec::key(secret, version);
-        let Some(record) = self.db.get_cf(self.family(RECORDS), &key)? else { return Ok(None) };
+        // A write between the two reads would leave one half of a record.
+        let moment = self.db.snapshot();
+        let Some(record) = moment.get_cf(self.family(RECORDS), &key)? else { return Ok(None) };
         let Some(header) = codec::decode(&record)? else { return Ok(None) };
-        Ok(Some(Record { header, value: self.db.get_cf(self.family(VALUES), &key)? }))
+        Ok(Some(Record { header, value: moment.get_cf(self.family(VALUES), &key)? }))
     }
 
     fn put(&self, write: &Write<'_>) -> Result<Written, VaultError> {
