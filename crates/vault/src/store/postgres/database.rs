@@ -140,6 +140,8 @@ fn remedy(error: &tokio_postgres::Error) -> Remedy {
         SqlState::T_R_DEADLOCK_DETECTED,
         // Two wrote the same row at the same time: the next look says who was first.
         SqlState::UNIQUE_VIOLATION,
+        // Or made the same table.
+        SqlState::DUPLICATE_TABLE,
     ]
     .contains(code)
     {

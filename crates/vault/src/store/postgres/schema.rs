@@ -1,6 +1,6 @@
 //! The tables, and how they come to be: numbered migrations, applied one after the other by whoever is first.
 
-use super::database::{Client, Database, Failure};
+use super::database::{Database, Failure};
 use crate::error::VaultError;
 
 /// Applied in this order and never changed: the next change is the next file.
@@ -9,9 +9,13 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/001_records_and_facts.sql
 /// Held while migrations are applied, by everybody who has to do with this vault.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8318825424567398757)";
 
+/// Looked up as a row, since a name that a session did not find once it may not find for a while.
+const EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables \
+    WHERE tablename = 'vault_schema' AND schemaname = ANY (current_schemas(false)))";
+
 /// Whether there are tables of ours.
-pub(super) async fn exists(client: &Client) -> Result<bool, Failure> {
-    let row = client.query_one("SELECT to_regclass('vault_schema') IS NOT NULL", &[]).await?;
+pub(super) async fn exists(client: &tokio_postgres::Client) -> Result<bool, Failure> {
+    let row = client.query_one(EXISTS, &[]).await?;
     Ok(row.try_get(0)?)
 }
 
@@ -24,11 +28,8 @@ pub(super) fn migrate(database: &Database) -> Result<(), VaultError> {
         let transaction = client.transaction().await?;
         transaction.batch_execute(LOCK).await?;
         // Once more, since another process may have been first.
-        let there = transaction.query_one("SELECT to_regclass('vault_schema') IS NOT NULL", &[]);
-        let at = match there.await?.try_get(0)? {
-            true => version(transaction.client()).await?,
-            false => 0,
-        };
+        let there = exists(transaction.client()).await?;
+        let at = if there { version(transaction.client()).await? } else { 0 };
         for migration in missing(at)? {
             transaction.batch_execute(migration).await?;
         }

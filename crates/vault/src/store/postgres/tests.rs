@@ -106,8 +106,7 @@ fn a_role_that_may_make_no_tables_is_enough_where_they_are() {
     let (server, name, url) = fresh();
     let folder = tempfile::tempdir().unwrap();
     let role = format!("sesame_{name}");
-    let restricted = url.replace("postgres:", "").replace("//postgres", &role);
-    let restricted = format!("postgres://{}", restricted.trim_start_matches('/'));
+    let restricted = url.replace("//postgres:", &format!("//{role}:"));
     server.query(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")).unwrap();
     let refused = vault_at(&restricted, folder.path()).unwrap_err();
     assert!(matches!(refused, VaultError::Database(_)), "{refused:?}");
@@ -125,6 +124,8 @@ fn without_its_database_a_vault_says_so_and_nothing_old_and_heals() {
     let vault = vault_at(&url, folder.path()).unwrap();
     push(&vault, 1, 1).unwrap();
     server.kill();
+    // Its processes answer until they notice, and what they answer is true.
+    eventually("the last of them ends", || newest(&vault, 1).is_err());
     for refused in
         [newest(&vault, 1).map(drop), push(&vault, 1, 2).map(drop), vault.check(|_| {}).map(drop)]
     {

@@ -228,6 +228,6 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(DatabaseUrl::read(&path), Err(UrlError::Exposed { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(DatabaseUrl::read(&path).unwrap().to_string(), "postgres://127.0.0.1/v");
+        assert_eq!(DatabaseUrl::read(&path).unwrap().to_string(), "postgres://127.0.0.1:5432/v");
     }
 }
