@@ -75,12 +75,11 @@ async fn a_history_that_is_kept_short_answers_for_the_blocks_that_it_keeps() {
 }
 
 /// What a node of this tale fails, for a service whose index is empty.
-const FAILED: [(Tale, &str); 8] = [
+const FAILED: [(Tale, &str); 7] = [
     (Tale::AlterHeader, "block_hash"),
     (Tale::AlterReceipts, "receipts_root"),
     (Tale::OmitReceipt, "receipts_root"),
     (Tale::AlterProof, "proof_invalid"),
-    (Tale::OmitTwinsEverywhere, "journal_mismatch"),
     (Tale::NullBlocks, "no_block"),
     (Tale::Truncate, "no_answer"),
     (Tale::Hang(10), "timeout"),

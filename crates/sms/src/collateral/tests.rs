@@ -172,7 +172,7 @@ async fn a_service_that_does_not_answer_is_named_and_not_asked_at_once_again() {
 async fn other_platforms_and_nonsense_are_refused() {
     let (platform, collateral) = published(&Vendor::make(NOW), UNTIL);
     let service = Service::start(collateral).await;
-    let unknown = DcapPlatform { fmspc: [9; 6], ..platform };
+    let unknown = DcapPlatform { fmspc: [8; 6], ..platform };
     let refused = service.shelf().get(unknown.into(), NOW).await.unwrap_err();
     assert!(matches!(&refused.reason, Reason::Service(why) if why.contains("404")), "{refused}");
     for (member, value) in [("pck_crl", "00"), ("tcb_info", "{}"), ("qe_identity", "[]")] {
@@ -222,7 +222,7 @@ async fn a_folder_serves_what_its_files_hold() {
         let stale = shelf().get(platform.into(), UNTIL).await.unwrap_err();
         assert_eq!(stale.reason, Reason::Stale(UNTIL));
     }
-    let unknown = DcapPlatform { fmspc: [9; 6], ..platform };
+    let unknown = DcapPlatform { fmspc: [8; 6], ..platform };
     let refused = shelf().get(unknown.into(), NOW).await.unwrap_err().to_string();
     assert!(refused.contains("sgx-090909090909-platform.json"), "{refused}");
     std::fs::write(folder.path().join(platform.file_name()), "{").unwrap();
