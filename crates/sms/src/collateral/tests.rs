@@ -222,7 +222,7 @@ async fn a_folder_serves_what_its_files_hold() {
         let stale = shelf().get(platform.into(), UNTIL).await.unwrap_err();
         assert_eq!(stale.reason, Reason::Stale(UNTIL));
     }
-    let unknown = DcapPlatform { fmspc: [8; 6], ..platform };
+    let unknown = DcapPlatform { fmspc: [9; 6], ..platform };
     let refused = shelf().get(unknown.into(), NOW).await.unwrap_err().to_string();
     assert!(refused.contains("sgx-090909090909-platform.json"), "{refused}");
     std::fs::write(folder.path().join(platform.file_name()), "{").unwrap();
