@@ -39,6 +39,18 @@ struct Fleet {
     task: TaskId,
 }
 
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for replica in self.replicas.iter().filter_map(|replica| replica.try_borrow().ok()) {
+                let said = replica.as_ref().map(Program::said).unwrap_or_default();
+                let errors = said.lines().filter(|line| line.contains("ERROR"));
+                errors.for_each(|line| eprintln!("a replica said: {line}"));
+            }
+        }
+    }
+}
+
 impl Fleet {
     async fn start() -> Self {
         let mut world = World::start().await;
@@ -111,8 +123,6 @@ struct Tally {
     pushed: Cell<u64>,
     conflicts: Cell<u64>,
     released: Cell<u64>,
-    /// Replaced in mid-request.
-    replaced: Cell<u64>,
     /// Refused for a moment, or the connection died.
     retried: RefCell<BTreeMap<String, u64>>,
     kills: Cell<u64>,
@@ -122,11 +132,11 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (pushed, conflicts, kills) =
             (self.pushed.get(), self.conflicts.get(), self.kills.get());
-        let (released, replaced) = (self.released.get(), self.replaced.get());
         write!(
             f,
-            "{kills} kills: {pushed} pushes acknowledged, {conflicts} lost the race for their version, {released} bundles released, \
-             {replaced} asked for again since a secret was replaced in between; wrong answers 0, lost writes 0; tried again: {:?}",
+            "{kills} kills: {pushed} pushes acknowledged, {conflicts} lost the race for their version, {} bundles released; \
+             wrong answers 0, lost writes 0; tried again: {:?}",
+            self.released.get(),
             self.retried.borrow()
         )
     }
@@ -251,7 +261,6 @@ async fn ask(fleet: &Fleet, tally: &Tally, until: Instant) {
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other error is a wrong answer")]
 fn may_pass(error: &EnclaveError, tally: &Tally) {
     match error {
-        EnclaveError::Absent { .. } => add(&tally.replaced),
         EnclaveError::Transport(_) => tally.retry("no answer"),
         EnclaveError::Unavailable { .. } => tally.retry("503"),
         EnclaveError::Refused { status: status @ (502 | 504), .. } => {

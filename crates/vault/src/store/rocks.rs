@@ -7,8 +7,9 @@
 //! | `meta` | name | a fact |
 
 use std::{
+    hash::{BuildHasher, RandomState},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use alloy_primitives::Address;
@@ -31,12 +32,47 @@ const RECORDS: &str = "records";
 const VALUES: &str = "values";
 const META: &str = "meta";
 
+/// How many secrets can be written at a time; RocksDB syncs those of one moment together.
+const LANES: usize = 256;
+
 /// The store of one process.
 #[derive(Debug)]
 pub(crate) struct Rocks {
     db: DB,
-    /// Reading what a write depends on and writing it is one step.
-    writing: Mutex<()>,
+    writing: Writing,
+}
+
+/// Reading what a write depends on and writing it is one step.
+#[derive(Debug)]
+struct Writing {
+    /// Held shared by whoever writes a secret, since that depends on the vault's keys; alone by whoever writes anything else.
+    keys: RwLock<()>,
+    /// Held for the versions of the secrets that share a lane.
+    lanes: [Mutex<()>; LANES],
+    hash: RandomState,
+}
+
+impl Writing {
+    fn new() -> Self {
+        let lanes = std::array::from_fn(|_| Mutex::default());
+        Self { keys: RwLock::default(), lanes, hash: RandomState::new() }
+    }
+
+    /// Nobody writes anything else.
+    fn all(&self) -> RwLockWriteGuard<'_, ()> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody else writes this secret, nor the vault's facts.
+    fn one(&self, secret: &SecretId) -> (RwLockReadGuard<'_, ()>, MutexGuard<'_, ()>) {
+        let lane = self.hash.hash_one(secret) % LANES as u64;
+        let lane = usize::try_from(lane).ok().and_then(|lane| self.lanes.get(lane));
+        let lane = lane.expect("a remainder is below what it is divided by");
+        (
+            self.keys.read().unwrap_or_else(PoisonError::into_inner),
+            lane.lock().unwrap_or_else(PoisonError::into_inner),
+        )
+    }
 }
 
 impl Rocks {
@@ -53,7 +89,7 @@ impl Rocks {
             [(RECORDS, Options::default()), (VALUES, values), (META, Options::default())];
         let families = families.map(|(name, own)| ColumnFamilyDescriptor::new(name, own));
         let db = DB::open_cf_descriptors(&options, path, families)?;
-        Ok(Self { db, writing: Mutex::default() })
+        Ok(Self { db, writing: Writing::new() })
     }
 
     /// The records whose keys begin with `prefix`, from `start` on.
@@ -111,10 +147,6 @@ impl Rocks {
         }
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("every table was opened with the database")
     }
@@ -126,7 +158,7 @@ impl Store for Rocks {
     }
 
     fn change_facts(&self, before: &[Fact<'_>], after: &[Fact<'_>]) -> Result<bool, VaultError> {
-        let _writing = self.writing();
+        let _writing = self.writing.all();
         for (name, value) in before {
             if self.fact(name)?.as_deref() != *value {
                 return Ok(false);
@@ -196,7 +228,7 @@ impl Store for Rocks {
     }
 
     fn put(&self, write: &Write<'_>) -> Result<Written, VaultError> {
-        let _writing = self.writing();
+        let _writing = self.writing.one(write.secret);
         if self.fact(KEYS)?.as_deref() != Some(write.keys) {
             return Ok(Written::KeysChanged);
         }
@@ -215,7 +247,7 @@ impl Store for Rocks {
     }
 
     fn rewrap(&self, headers: &[Rewrapped]) -> Result<(), VaultError> {
-        let _writing = self.writing();
+        let _writing = self.writing.all();
         let mut batch = WriteBatch::default();
         for Rewrapped { secret, version, before, after } in headers {
             let key = codec::key(secret, *version);

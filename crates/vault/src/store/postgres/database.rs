@@ -142,6 +142,8 @@ fn remedy(error: &tokio_postgres::Error) -> Remedy {
         SqlState::UNIQUE_VIOLATION,
         // Or made the same table.
         SqlState::DUPLICATE_TABLE,
+        // Of two statements sent together the first failed; the second's answer was looked at before.
+        SqlState::IN_FAILED_SQL_TRANSACTION,
     ]
     .contains(code)
     {

@@ -74,6 +74,23 @@ fn a_write_that_cannot_be_serialized_is_done_again() {
     assert_eq!(newest(&vault, 1).unwrap(), 1);
 }
 
+/// Two statements go out together, and whichever answer is looked at first decides: the second's says only that the first failed.
+#[test]
+fn a_statement_behind_one_that_failed_is_no_answer() {
+    let (_server, _, url) = fresh();
+    let database = Database::at(&url.parse().unwrap()).unwrap();
+    let tries = AtomicUsize::new(0);
+    let done = database.run(async |client, doubt| {
+        assert!(!doubt, "a transaction that failed did nothing");
+        let transaction = serializable(client).await?;
+        if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+            transaction.execute("SELECT 1 / 0", &[]).await.unwrap_err();
+        }
+        Ok(transaction.query_one("SELECT 1", &[]).await?.get::<_, i32>(0))
+    });
+    assert_eq!((done.unwrap(), tries.into_inner()), (1, 2));
+}
+
 #[test]
 fn of_many_first_openers_each_finds_the_same_vault() {
     let (server, name, url) = fresh();
@@ -312,48 +329,4 @@ fn tls_is_of_the_host_and_root_that_are_expected() {
     // A server without TLS is not spoken to.
     let (_plain, _, url) = fresh();
     assert!(vault_at(&format!("{url}?sslmode=require"), folder.path()).is_err());
-}
-
-/// Figures, not a check: what the README says about sizing was printed here.
-#[test]
-#[ignore = "it measures"]
-fn what_a_secret_costs() {
-    const SECRETS: u32 = 4000;
-    const THREADS: u32 = 16;
-    const SIZE: usize = 1024;
-    let fill = |vault: &Vault| {
-        let begun = Instant::now();
-        thread::scope(|scope| {
-            for thread in 0..THREADS {
-                scope.spawn(move || {
-                    for number in (thread..SECRETS).step_by(THREADS as usize) {
-                        let secret =
-                            SecretId::Requester(who(2), format!("n{number}").parse().unwrap());
-                        let value = plaintext(&rand::random::<[u8; 32]>().repeat(SIZE / 32));
-                        let metadata = metadata(who(2), 0, 1);
-                        vault.push(Push { secret, metadata, value }).unwrap();
-                    }
-                });
-            }
-        });
-        f64::from(SECRETS) / begun.elapsed().as_secs_f64()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let rocks = fill(&crate::testing::vault_in(folder.path()));
-    let (server, name, url) = fresh();
-    let vault = vault_at(&url, folder.path()).unwrap();
-    let postgres = fill(&vault);
-    let begun = Instant::now();
-    for number in 0..SECRETS {
-        let secret = SecretId::Requester(who(2), format!("n{number}").parse().unwrap());
-        vault.newest(&secret).unwrap().unwrap();
-    }
-    let read = begun.elapsed().as_secs_f64() / f64::from(SECRETS);
-    let bytes = server.query_in(&name, "SELECT pg_total_relation_size('vault_records')").unwrap();
-    let bytes = bytes.parse::<f64>().unwrap() / f64::from(SECRETS);
-    eprintln!(
-        "pushes of {SIZE} bytes by {THREADS} threads: {rocks:.0}/s to RocksDB, {postgres:.0}/s to PostgreSQL; \
-         {bytes:.0} bytes in PostgreSQL each; one look {:.0} us",
-        read * 1e6
-    );
 }
