@@ -213,7 +213,7 @@ async fn push(owner: &Person, place: usize, from: u64) -> u64 {
     last
 }
 
-/// Asks until the service dies, and counts the answers; what is replaced in mid-request is asked for again.
+/// Asks until the service dies, and counts the answers. What is replaced in mid-request is there all the same.
 async fn ask(session: &Session<'_>, task: TaskId) -> u64 {
     let mut answers = 0;
     loop {
@@ -222,7 +222,7 @@ async fn ask(session: &Session<'_>, task: TaskId) -> u64 {
                 versions(&bundle);
                 answers += 1;
             }
-            Err(EnclaveError::Absent { .. }) => {}
+            Err(error @ EnclaveError::Absent { .. }) => panic!("replaced, not removed: {error}"),
             Err(_) => return answers,
         }
     }

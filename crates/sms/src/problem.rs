@@ -178,6 +178,10 @@ impl ApiError {
         Self { code, detail: detail.into(), denials: Vec::new(), retry_after }
     }
 
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
     pub(crate) fn denied(denials: Vec<DenialBody>) -> Self {
         Self { denials: denials.clone(), ..Self::new(Code::Denied, DenialBody::join(&denials)) }
     }

@@ -1,7 +1,7 @@
 //! `GET /kbs/v0/resource/{task}/{type}/{tag}`: the decision, made anew, and what it releases.
 //!
-//! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], a durable receipt, and only then the vault
-//! opens. The answer is encrypted to the attested key.
+//! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], the vault opens, a durable receipt, and only
+//! then there is an answer, encrypted to the attested key.
 
 use axum::{Json, extract::State, http::HeaderMap};
 use sesame_attestation::AttestedSession;
@@ -12,7 +12,8 @@ use sesame_protocol::{
     jwe,
     rcar::{Response, nonce_digest},
 };
-use sesame_vault::{Asked, Opened, Release, authorize, wanted};
+use sesame_receipts::Decision;
+use sesame_vault::{Asked, Denials, Opened, Release, authorize, wanted};
 use zeroize::Zeroizing;
 
 use super::session_token;
@@ -23,6 +24,9 @@ use crate::{
     receipt::Decided,
     service::{BUNDLE_TURNS, Service, Shared, blocking, min_block},
 };
+
+/// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
+const MAX_DECISIONS: u32 = 64;
 
 /// `GET /kbs/v0/resource/{task}/{type}/{tag}`.
 pub(crate) async fn resource(
@@ -76,25 +80,96 @@ fn release(
     resource: Resource,
     least: Option<u64>,
 ) -> Result<Response, ApiError> {
-    let (release, facts) = decide(service, session, task, resource, &resource.to_string(), least)?;
-    hand_over(service, session, task, resource, release, &facts)
+    let label = resource.to_string();
+    for _ in 0..MAX_DECISIONS {
+        let verdict = decide(service, session, task, resource, &label, least)?;
+        let release = match verdict.outcome {
+            Ok(release) => release,
+            Err(denials) => return Err(verdict.record.denied(service, task, &label, &denials)),
+        };
+        let key = release.key().clone();
+        // The receipt takes a disk's time, in which owners replace secrets, so it comes after.
+        match open(service, session, task, resource, release, &verdict.head) {
+            Ok(content) => {
+                verdict.record.keep(service)?;
+                tracing::info!(task.id = %task, %resource, "released {resource} of {task}");
+                return jwe::encrypt(&key, &content).map_err(|error| ApiError::internal(&error));
+            }
+            // Replaced or deleted since the decision, which is made anew about what there is now.
+            Err(error) if error.code() == Code::SecretAbsent => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ApiError::new(Code::SecretAbsent, "Its owner replaces it again and again."))
 }
 
-/// Decides, and records the decision under `label` before anything comes of it. The facts are the head's, at block `least` or
-/// later.
-pub(super) fn decide(
+/// Decides under `label` and puts the decision on record, where nothing of the vault is asked for.
+pub(super) fn allow(
+    service: &Service,
+    session: &AttestedSession,
+    task: TaskId,
+    resource: Resource,
+    label: &str,
+) -> Result<(), ApiError> {
+    let verdict = decide(service, session, task, resource, label, None)?;
+    match verdict.outcome {
+        Ok(_) => verdict.record.keep(service),
+        Err(denials) => Err(verdict.record.denied(service, task, label, &denials)),
+    }
+}
+
+/// A decision that nobody has heard of yet.
+struct Verdict {
+    outcome: Result<Release, Denials>,
+    /// What it rests on, at the head.
+    head: Facts,
+    record: Record,
+}
+
+/// What goes on record before anybody hears of a decision.
+#[must_use = "every decision is on record"]
+struct Record {
+    allowed: bool,
+    /// None for an unknown task.
+    receipt: Option<Decision>,
+}
+
+impl Record {
+    /// Durably.
+    fn keep(self, service: &Service) -> Result<(), ApiError> {
+        service.metrics.decided(self.allowed);
+        if let Some(receipt) = self.receipt {
+            service.receipts.append(receipt, &service.identity)?;
+        }
+        Ok(())
+    }
+
+    /// The answer to a denial, once that is on record.
+    fn denied(self, service: &Service, task: TaskId, label: &str, denials: &Denials) -> ApiError {
+        if let Err(error) = self.keep(service) {
+            return error;
+        }
+        let denials: Vec<_> = denials.reasons().iter().map(DenialBody::from).collect();
+        let reasons: Vec<_> = denials.iter().map(DenialBody::detail).collect();
+        tracing::info!(task.id = %task, ?reasons, "denied {label} of {task}");
+        ApiError::denied(denials)
+    }
+}
+
+/// Decides by the head at block `least` or later.
+fn decide(
     service: &Service,
     session: &AttestedSession,
     task: TaskId,
     resource: Resource,
     label: &str,
     least: Option<u64>,
-) -> Result<(Release, Facts), ApiError> {
+) -> Result<Verdict, ApiError> {
     let snapshot = service.fresh_since(least)?;
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
     let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
     let asked = Asked { task, resource, sms: service.address(), now: clock::now() };
-    let decision = authorize(
+    let outcome = authorize(
         &asked,
         &facts.head,
         &facts.confirmed,
@@ -102,50 +177,32 @@ pub(super) fn decide(
         &session.worker,
         &session.enclave,
     );
-    service.metrics.decided(decision.is_ok());
     let (enclave, now) = (session.enclave.id(), asked.now);
-    let decided = Decided { task, enclave, label, now, result: &decision };
-    if let Some(receipt) = decided.on(&facts) {
-        service.receipts.append(receipt, &service.identity)?;
-    }
-    match decision {
-        Ok(release) => Ok((release, facts.head)),
-        Err(denials) => {
-            let denials: Vec<_> = denials.reasons().iter().map(DenialBody::from).collect();
-            let reasons: Vec<_> = denials.iter().map(DenialBody::detail).collect();
-            tracing::info!(task.id = %task, ?reasons, "denied {label} of {task}");
-            Err(ApiError::denied(denials))
-        }
-    }
+    let decided = Decided { task, enclave, label, now, result: &outcome };
+    let record = Record { allowed: outcome.is_ok(), receipt: decided.on(&facts) };
+    Ok(Verdict { outcome, head: facts.head, record })
 }
 
-fn hand_over(
+/// What a release gives away, in the clear.
+fn open(
     service: &Service,
     session: &AttestedSession,
     task: TaskId,
     resource: Resource,
     release: Release,
     facts: &Facts,
-) -> Result<Response, ApiError> {
-    let key = release.key().clone();
-    let content = if resource == Resource::Bundle {
-        let (head, confirmed) = (release.head(), release.confirmed());
-        let (opened, omitted) = service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64)?;
-        let bundle = bundle(service, task, facts, opened, omitted).map(|bundle| Bundle {
-            head,
-            confirmed,
-            ..bundle
-        })?;
-        let nonce = nonce_digest(&session.nonce);
-        bundle::sign(&bundle, key.thumbprint(), nonce, &service.domain, &service.identity)
-            .map_err(|error| ApiError::internal(&error))?
-    } else {
+) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    if resource != Resource::Bundle {
         let opened = service.vault.open_release(release)?.into_iter().next();
         let opened = opened.ok_or_else(|| ApiError::new(Code::SecretAbsent, "It is gone."))?;
-        Zeroizing::new(opened.value.expose().to_vec())
-    };
-    tracing::info!(task.id = %task, %resource, "released {resource} of {task}");
-    jwe::encrypt(&key, &content).map_err(|error| ApiError::internal(&error))
+        return Ok(Zeroizing::new(opened.value.expose().to_vec()));
+    }
+    let (head, confirmed, key) = (release.head(), release.confirmed(), release.key().thumbprint());
+    let (opened, omitted) = service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64)?;
+    let bundle = bundle(service, task, facts, opened, omitted)?;
+    let (bundle, nonce) = (Bundle { head, confirmed, ..bundle }, nonce_digest(&session.nonce));
+    bundle::sign(&bundle, key, nonce, &service.domain, &service.identity)
+        .map_err(|error| ApiError::internal(&error))
 }
 
 fn bundle(

@@ -10,7 +10,7 @@ use sesame_attestation::AttestedSession;
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::results::{ResultKeyCertificate, ResultKeyRequest};
 
-use super::{body, resource::decide, session_token};
+use super::{body, resource::allow, session_token};
 use crate::{
     clock,
     problem::{ApiError, Code, KbsError},
@@ -37,7 +37,7 @@ fn certify(
     })?;
     let task = TaskId(request.task);
     let label = format!("result-key/{}", request.key);
-    let _allowed = decide(service, session, task, Resource::Bundle, &label, None)?;
+    allow(service, session, task, Resource::Bundle, &label)?;
     let signature = service.tasks.certify(task, request.key, &service.identity);
     Ok(ResultKeyCertificate { signature })
 }
