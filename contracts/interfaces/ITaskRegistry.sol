@@ -222,7 +222,7 @@ interface ITaskRegistry {
     event TaskStarted(bytes32 indexed taskId);
 
     /// @notice Emitted when the worker reported the result.
-    /// @param resultDigest SHA-256 of the result.
+    /// @param resultDigest Says which result; crates/enclave/README.md says how it is made.
     /// @param resultUri Where the result is.
     /// @param enclaveKey The address of the key that signed the result inside the TEE.
     event TaskCompleted(
@@ -258,7 +258,7 @@ interface ITaskRegistry {
 
     /// @notice Reports the result, and credits the worker, and the owners unless they were credited
     /// by `settle`. Only the order's worker, after `start`, up to the deadline.
-    /// @param resultDigest SHA-256 of the result.
+    /// @param resultDigest Says which result; crates/enclave/README.md says how it is made.
     /// @param resultUri Where the result is.
     /// @param enclaveKey The address of the result key born in the TEE.
     /// @param enclaveSignature The bundle's digest (32 bytes), then the result key's signature (65)

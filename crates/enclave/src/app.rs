@@ -2,23 +2,45 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io,
-    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal};
-use tokio::process::Command;
 
-use crate::environment::Environment;
+use crate::{
+    cgroup::CgroupError,
+    environment::{Environment, Secret},
+    limits,
+    sandbox::{Confinement, Folders},
+};
+
+/// Where the app's output streams go.
+pub(crate) const LOGS: [&str; 2] = ["stdout.txt", "stderr.txt"];
+
+/// How often the output folder is weighed while the app runs.
+const WEIGHING: Duration = Duration::from_millis(250);
+
+/// No app leaves more files and folders.
+const MAX_ENTRIES: usize = 100_000;
 
 /// The app gave no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
+    /// There is no sandbox to run it in.
+    #[error(
+        "no sandbox for the app: {0}; let the kernel make user namespaces for this user (user.max_user_namespaces, and on some \
+         systems kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns), run the worker as root, or \
+         say --sandbox none where the TEE is the sandbox"
+    )]
+    NoSandbox(String),
+    /// There is no cgroup to run it in, though one is asked for.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// It cannot be started.
     #[error("cannot start the app")]
     Start(#[source] io::Error),
@@ -31,6 +53,19 @@ pub enum AppError {
     /// It ran up to the deadline of the task.
     #[error("the app ran into the task's deadline")]
     TimeLimit,
+    /// It ran for as long as the host lets it.
+    #[error("the app ran for {} s, which is as long as this host lets it", .0.as_secs())]
+    HostTimeLimit(Duration),
+    /// One of its processes used the processor for as long as the host lets it.
+    #[error("the app used the processor for as long as this host lets it")]
+    CpuLimit,
+    /// It took more memory than the host gives it, says its cgroup. Without one there is no telling: what the app wants to take
+    /// beyond the limit is refused, and it ends as its programmer had it end then.
+    #[error("the app took more memory than this host gives it")]
+    MemoryLimit,
+    /// It wrote more than the host lets it.
+    #[error("the app wrote more than this host lets it")]
+    OutputLimit,
 }
 
 /// What to run.
@@ -42,43 +77,82 @@ pub struct App<'a> {
     pub args: Vec<OsString>,
     /// All that it finds in its environment.
     pub environment: &'a Environment,
-    /// Where it starts.
-    pub folder: &'a Path,
+    /// What it finds as files.
+    pub secrets: &'a [Secret],
+    /// Its folders, as they are outside of its sandbox.
+    pub folders: &'a Folders,
+    /// Whether it may open network connections.
+    pub network: bool,
     /// Where `stdout.txt` and `stderr.txt` go.
     pub logs: &'a Path,
 }
 
-/// Runs an app until it ends, `limit` is over or the future is dropped, and ends whatever is left of its process group.
+/// Runs an app until it ends, `limit` is over or the future is dropped, and ends whatever is left of it.
 ///
 /// # Errors
-/// When the app does not end by itself with zero.
-pub async fn run(app: &App<'_>, limit: Duration) -> Result<(), AppError> {
-    let log = |name: &str| File::create(app.logs.join(name)).map_err(AppError::Start);
-    let mut child = Command::new(app.program)
-        .args(&app.args)
-        .env_clear()
-        .envs(app.environment.iter())
-        .current_dir(app.folder)
+/// When the app does not end by itself with zero, or uses more than it may.
+pub async fn run(
+    app: &App<'_>,
+    confinement: &Confinement,
+    limit: Duration,
+) -> Result<(), AppError> {
+    let [stdout, stderr] = LOGS.map(|name| File::create(app.logs.join(name)));
+    let (stdout, stderr) = (stdout.map_err(AppError::Start)?, stderr.map_err(AppError::Start)?);
+    let mut enclosure = confinement.enclose(app)?;
+    let mut child = enclosure
+        .command
         .stdin(Stdio::null())
-        .stdout(log("stdout.txt")?)
-        .stderr(log("stderr.txt")?)
+        .stdout(stdout)
+        .stderr(stderr)
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(AppError::Start)?;
     let _group = Group::of(child.id());
-    match tokio::time::timeout(limit, child.wait()).await {
-        Ok(status) => outcome(status.map_err(AppError::Start)?),
-        Err(_) => Err(AppError::TimeLimit),
+    let most = limits::bytes(confinement.limits.output_mib);
+    let own = confinement.limits.shorter_than(limit);
+    tokio::select! {
+        status = child.wait() => {
+            let [_, stderr] = LOGS.map(|name| app.logs.join(name));
+            enclosure.outcome(status.map_err(AppError::Start)?, &stderr)?;
+        }
+        () = tokio::time::sleep(own.unwrap_or(limit)) => {
+            return Err(own.map_or(AppError::TimeLimit, AppError::HostTimeLimit));
+        }
+        () = grown_beyond(&app.folders.output, most) => return Err(AppError::OutputLimit),
+    }
+    match is_larger(&app.folders.output, most) {
+        true => Err(AppError::OutputLimit),
+        false => Ok(()),
     }
 }
 
-fn outcome(status: ExitStatus) -> Result<(), AppError> {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(()),
-        (Some(code), _) => Err(AppError::Code(code)),
-        (None, signal) => Err(AppError::Signal(signal.unwrap_or_default())),
+/// Ready when the folder is larger than it may be.
+async fn grown_beyond(folder: &Path, most: u64) {
+    while !is_larger(folder, most) {
+        tokio::time::sleep(WEIGHING).await;
     }
+}
+
+/// Whether the files of a folder have more than `most` bytes, or are too many. What cannot be looked into counts nothing: while
+/// an app runs it may be gone already, and afterwards its digest is refused.
+fn is_larger(folder: &Path, most: u64) -> bool {
+    let (mut size, mut entries) = (0_u64, 0);
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            entries += 1;
+            let Ok(about) = entry.metadata() else { continue };
+            size = size.saturating_add(about.len());
+            if size > most || entries > MAX_ENTRIES {
+                return true;
+            }
+            if about.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    false
 }
 
 /// A process group that does not outlive this value.
@@ -104,18 +178,42 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::{limits::Limits, sandbox::Sandbox};
 
-    async fn shell(script: &str, limit: Duration) -> (Result<(), AppError>, String) {
+    /// A shell in no sandbox.
+    async fn bare(
+        program: &str,
+        args: &[&str],
+        limits: Limits,
+        limit: Duration,
+    ) -> (Result<(), AppError>, String) {
         let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let folders = Folders {
+            input: place("in"),
+            output: place("out"),
+            home: place("home"),
+            secrets: place("secrets"),
+        };
         let app = App {
-            program: Path::new("/bin/sh"),
-            args: vec!["-c".into(), script.into()],
+            program: Path::new(program),
+            args: args.iter().map(OsString::from).collect(),
             environment: &Environment::default(),
-            folder: folder.path(),
+            secrets: &[],
+            folders: &folders,
+            network: false,
             logs: folder.path(),
         };
-        let result = run(&app, limit).await;
-        (result, std::fs::read_to_string(folder.path().join("stdout.txt")).unwrap())
+        let result = run(&app, &Confinement { sandbox: Sandbox::None, limits }, limit).await;
+        (result, fs::read_to_string(folder.path().join("stdout.txt")).unwrap())
+    }
+
+    async fn shell(script: &str, limit: Duration) -> (Result<(), AppError>, String) {
+        bare("/bin/sh", &["-c", script], Limits::default(), limit).await
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -171,14 +269,53 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_program_is_named() {
+        let (result, _) = bare("/nowhere/at/all", &[], Limits::default(), LONG).await;
+        assert!(matches!(result, Err(AppError::Start(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn the_host_may_have_less_time_than_the_task() {
+        let limits = Limits { seconds: Some(1), ..Limits::default() };
+        let (result, _) = bare("/bin/sleep", &["63"], limits.clone(), LONG).await;
+        assert!(matches!(result, Err(AppError::HostTimeLimit(_))), "{result:?}");
+        let (result, _) = bare("/bin/sleep", &["64"], limits, Duration::from_millis(300)).await;
+        assert!(matches!(result, Err(AppError::TimeLimit)), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_that_is_missing_is_not_done_without() {
+        let sandbox = Sandbox::Bubblewrap("/nowhere/bwrap".into());
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let folders = Folders {
+            input: path.clone(),
+            output: path.clone(),
+            home: path.clone(),
+            secrets: path,
+        };
         let app = App {
-            program: Path::new("/nowhere/at/all"),
-            args: vec![],
+            program: Path::new("/bin/true"),
+            args: Vec::new(),
             environment: &Environment::default(),
-            folder: folder.path(),
+            secrets: &[],
+            folders: &folders,
+            network: false,
             logs: folder.path(),
         };
-        assert!(matches!(run(&app, LONG).await, Err(AppError::Start(_))));
+        let confinement = Confinement { sandbox, limits: Limits::default() };
+        let refused = run(&app, &confinement, LONG).await.unwrap_err();
+        assert!(refused.to_string().contains("install bubblewrap"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_is_weighed_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        let empty = (0..1 << 20).find(|size| !is_larger(folder.path(), *size)).unwrap();
+        fs::write(below.join("c"), [0; 1000]).unwrap();
+        std::os::unix::fs::symlink("/usr", below.join("link")).unwrap();
+        assert!(is_larger(folder.path(), empty + 999));
+        assert!(!is_larger(folder.path(), empty + 5000), "links are not followed");
     }
 }

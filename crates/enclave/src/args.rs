@@ -21,6 +21,9 @@ pub enum ArgsError {
     /// A `--name` that must be there is not.
     #[error("--{0} is missing")]
     Missing(&'static str),
+    /// An argument that goes together with others than those given.
+    #[error("--{0} does not go with the other arguments")]
+    NotHere(&'static str),
     /// A value cannot be read.
     #[error("--{0} has a value of the wrong form")]
     Malformed(&'static str),
@@ -59,8 +62,40 @@ impl Args {
     /// # Errors
     /// When it is missing or of the wrong form.
     pub fn take<T: FromStr>(&mut self, name: &'static str) -> Result<T, ArgsError> {
-        let text = self.0.remove(name).ok_or(ArgsError::Missing(name))?;
-        text.parse().map_err(|_| ArgsError::Malformed(name))
+        self.take_if_given(name)?.ok_or(ArgsError::Missing(name))
+    }
+
+    /// Adds others.
+    ///
+    /// # Errors
+    /// When a name comes in both.
+    pub fn join(&mut self, others: Self) -> Result<(), ArgsError> {
+        for (name, value) in others.0 {
+            if self.0.insert(name, value).is_some() {
+                return Err(ArgsError::Repeated(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every argument has been taken.
+    ///
+    /// # Errors
+    /// When one has not.
+    pub fn nothing_left(&self) -> Result<(), ArgsError> {
+        self.0.keys().next().map_or(Ok(()), |name| Err(ArgsError::NotHere(name)))
+    }
+
+    /// The value of `--name`, if it is given.
+    ///
+    /// # Errors
+    /// When it is of the wrong form.
+    pub fn take_if_given<T: FromStr>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, ArgsError> {
+        let text = self.0.remove(name);
+        text.map(|text| text.parse().map_err(|_| ArgsError::Malformed(name))).transpose()
     }
 }
 
@@ -92,6 +127,7 @@ mod tests {
         }
         assert_eq!(parse(&["--task"]), Err(ArgsError::WithoutValue("task")));
         let mut args = parse(&["--task", "x"]).unwrap();
+        assert_eq!(args.take_if_given::<u8>("sms-identity"), Ok(None));
         assert_eq!(args.take::<u8>("task"), Err(ArgsError::Malformed("task")));
         assert_eq!(args.take::<u8>("task"), Err(ArgsError::Missing("task")));
     }

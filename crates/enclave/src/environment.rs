@@ -2,15 +2,15 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt, io,
+    fmt,
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use sesame_domain::{AssetId, TaskId};
 use zeroize::Zeroizing;
 
-use crate::scratch;
+use crate::sandbox::Folders;
 
 /// The kernel's cap on one string of the environment, with its `NAME=` and the NUL at its end.
 const MAX_STRING: usize = 131_072;
@@ -27,12 +27,8 @@ pub struct Facts {
     pub task: TaskId,
     /// Which app.
     pub app: AssetId,
-    /// `IEXEC_IN`.
-    pub input: PathBuf,
-    /// `IEXEC_OUT`.
-    pub output: PathBuf,
-    /// `HOME` and, so that no temporary file lands on a disk, `TMPDIR`.
-    pub home: PathBuf,
+    /// Its folders, as the app sees them. The home is also where temporary files go, so that none lands on a disk.
+    pub folders: Folders,
     /// The names in `IEXEC_IN` of the input files, number 1 first.
     pub input_files: Vec<String>,
     /// The names in `IEXEC_IN` of the decrypted protected data, number 1 first.
@@ -70,11 +66,11 @@ impl Environment {
         let mut environment = Self::default();
         environment.set("PATH", PATH);
         environment.set("LANG", "C.UTF-8");
-        environment.set("HOME", &facts.home);
-        environment.set("TMPDIR", &facts.home);
-        environment.set("IEXEC_IN", &facts.input);
-        environment.set("IEXEC_OUT", &facts.output);
-        environment.set("IEXEC_INPUT_FILES_FOLDER", &facts.input);
+        environment.set("HOME", &facts.folders.home);
+        environment.set("TMPDIR", &facts.folders.home);
+        environment.set("IEXEC_IN", &facts.folders.input);
+        environment.set("IEXEC_OUT", &facts.folders.output);
+        environment.set("IEXEC_INPUT_FILES_FOLDER", &facts.folders.input);
         environment.set("IEXEC_INPUT_FILES_NUMBER", facts.input_files.len().to_string());
         for (file, n) in facts.input_files.iter().zip(1..) {
             environment.set(format!("IEXEC_INPUT_FILE_NAME_{n}"), file);
@@ -91,23 +87,18 @@ impl Environment {
         environment
     }
 
-    /// Adds secrets: each as a file of `folder` named by `<VARIABLE>_FILE`, and in the variable itself where it fits.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
-    pub fn add_secrets(&mut self, folder: &Path, secrets: &[Secret]) -> io::Result<()> {
+    /// Adds secrets: each as the file of `folder` that `<VARIABLE>_FILE` names, and in the variable itself where it fits.
+    /// The files are made with the sandbox.
+    pub fn add_secrets(&mut self, folder: &Path, secrets: &[Secret]) {
         let mut room = MAX_STRINGS;
         for Secret { variable, value } in secrets {
-            let file = folder.join(variable);
-            scratch::write(&file, value)?;
-            self.set(format!("{variable}_FILE"), file);
+            self.set(format!("{variable}_FILE"), folder.join(variable));
             let size = variable.len() + value.len() + 2;
             if size <= MAX_STRING && size <= room && !value.contains(&0) {
                 room -= size;
                 self.set(variable, OsStr::from_bytes(value));
             }
         }
-        Ok(())
     }
 
     /// The value of a variable.
@@ -136,16 +127,18 @@ mod tests {
         Facts {
             task: TaskId([7; 32].into()),
             app: AssetId([9; 32].into()),
-            input: "/in".into(),
-            output: "/out".into(),
-            home: "/home".into(),
+            folders: Folders {
+                input: "/in".into(),
+                output: "/out".into(),
+                home: "/home".into(),
+                secrets: "/secrets".into(),
+            },
             input_files: vec!["0xab".to_owned()],
             data: data.iter().map(ToString::to_string).collect(),
         }
     }
 
-    fn with_secrets(secrets: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, Environment) {
-        let folder = tempfile::tempdir().unwrap();
+    fn with_secrets(secrets: &[(&str, Vec<u8>)]) -> Environment {
         let secrets: Vec<_> = secrets
             .iter()
             .map(|(variable, value)| Secret {
@@ -154,8 +147,8 @@ mod tests {
             })
             .collect();
         let mut environment = Environment::new(&facts(&[]));
-        environment.add_secrets(folder.path(), &secrets).unwrap();
-        (folder, environment)
+        environment.add_secrets(Path::new("/secrets"), &secrets);
+        environment
     }
 
     #[test]
@@ -194,24 +187,24 @@ mod tests {
     #[test]
     fn small_secrets_get_both_forms_even_when_they_are_no_text() {
         let value = vec![0xff, 0xfe, b'\n', b'=', b'"'];
-        let (_folder, environment) = with_secrets(&[("S", value.clone())]);
+        let environment = with_secrets(&[("S", value.clone())]);
         assert_eq!(environment.get("S").unwrap().as_bytes(), value);
-        assert_eq!(std::fs::read(environment.get("S_FILE").unwrap()).unwrap(), value);
+        assert_eq!(environment.get("S_FILE").unwrap(), "/secrets/S");
     }
 
     #[test]
     fn a_nul_byte_makes_a_secret_a_file() {
         for value in [vec![0], b"a\0b".to_vec(), b"trailing\0".to_vec()] {
-            let (_folder, environment) = with_secrets(&[("S", value.clone())]);
+            let environment = with_secrets(&[("S", value.clone())]);
             assert_eq!(environment.get("S"), None);
-            assert_eq!(std::fs::read(environment.get("S_FILE").unwrap()).unwrap(), value);
+            assert_eq!(environment.get("S_FILE").unwrap(), "/secrets/S");
         }
     }
 
     #[test]
     fn the_kernels_cap_decides_to_the_byte() {
         let largest = MAX_STRING - "SECRET=".len() - 1;
-        let (_folder, environment) =
+        let environment =
             with_secrets(&[("SECRET", vec![b'x'; largest]), ("TOOBIG", vec![b'x'; largest + 1])]);
         assert_eq!(environment.get("SECRET").unwrap().len(), largest);
         assert_eq!(environment.get("TOOBIG"), None);
@@ -232,7 +225,7 @@ mod tests {
             .collect();
         let secrets: Vec<_> =
             secrets.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        let (_folder, environment) = with_secrets(&secrets);
+        let environment = with_secrets(&secrets);
         assert!(environment.get("IEXEC_REQUESTER_SECRET_8").is_some());
         assert!(environment.get("IEXEC_REQUESTER_SECRET_9").is_none());
         assert!(environment.get("IEXEC_REQUESTER_SECRET_32_FILE").is_some());
@@ -243,7 +236,7 @@ mod tests {
 
     #[test]
     fn debug_shows_names_alone() {
-        let (_folder, environment) = with_secrets(&[("S", b"hunter2".to_vec())]);
+        let environment = with_secrets(&[("S", b"hunter2".to_vec())]);
         let secret = Secret { variable: "S".into(), value: b"hunter2".to_vec().into() };
         let shown = format!("{environment:?} {secret:?}");
         assert!(shown.contains("S_FILE"), "{shown}");

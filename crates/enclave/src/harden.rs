@@ -13,12 +13,14 @@ pub struct HardenError {
     source: rustix::io::Errno,
 }
 
-/// No core dumps, no debugger of the same user, no new privileges. All but the second hold for children as well.
+/// No core dumps, no debugger of the same user, no new privileges, and no descriptors for children but the three that they
+/// expect and those that are opened for them later. All but the second hold for children as well.
 ///
 /// # Errors
 /// When the kernel refuses one of them.
 pub fn harden() -> Result<(), HardenError> {
     let refused = |what| move |source| HardenError { what, source };
+    close_fds::set_fds_cloexec(3, &[]);
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, none).map_err(refused("forbid core dumps"))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)

@@ -12,7 +12,11 @@ mod error;
 
 pub mod args;
 
+pub mod host;
+
 pub mod channel;
+
+pub mod evidence;
 
 pub mod params;
 
@@ -24,9 +28,25 @@ pub mod environment;
 
 pub mod app;
 
+pub mod sandbox;
+
+pub mod limits;
+
+pub mod cgroup;
+
 pub mod output;
 
+pub mod pack;
+
+pub mod seal;
+
+pub mod store;
+
+mod deliver;
+
 pub mod scratch;
+
+pub mod sealed;
 
 pub mod harden;
 
@@ -34,7 +54,8 @@ pub mod harden;
 pub mod simulated;
 
 pub use error::LaunchError;
-pub use launch::Launch;
+pub use host::HostOptions;
+pub use launch::{AppFile, HOST_ARGS, Launch};
 pub use prepare::{Prepared, prepare};
 pub use release::{ReleaseError, Released, release};
 pub use run::run;

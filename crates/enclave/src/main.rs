@@ -3,16 +3,24 @@
 use std::{io, process::ExitCode};
 
 use sesame_enclave::{
-    Launch, LaunchError,
+    HOST_ARGS, Launch, LaunchError,
     channel::{Channel, ToHost},
     harden, run,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
-sesame-enclave run --tee simulated-sgx|simulated-tdx|simulated-snp --sms-identity ADDRESS
-                   --app-fd N --task ID --sms-url URL --deadline SECONDS --work-dir DIR
-    Up to N it is given by the quoting process and measured; the rest comes from the host.";
+sesame-enclave run --tee simulated-sgx|simulated-tdx|simulated-snp --sms-identity ADDRESS --app-fd N
+                   --task ID --sms-url URL --deadline SECONDS --work-dir DIR [--sandbox bubblewrap|none] [LIMITS]
+sesame-enclave run --tee auto|gramine|tdx|snp --sms-identity ADDRESS --app FILE [--evidence-root DIR] …the same
+    What is on the first line is measured; the rest comes from the host.
+LIMITS, of the app:
+    --app-memory-mib N      of each of its processes, and of all together in a cgroup (4096)
+    --app-processes N       processes and threads at a time (1024)
+    --app-output-mib N      what it may leave in IEXEC_OUT (1024)
+    --app-cpu-seconds N     processor time of each of its processes
+    --app-seconds N         from its start; the task's deadline holds in any case
+    --app-cgroup DIR        delegated folder of cgroup v2 to make its group in";
 
 fn main() -> ExitCode {
     let mut channel = Channel::new(io::stdin(), io::stdout());
@@ -39,7 +47,8 @@ fn launch() -> Result<Launch, LaunchError> {
     if args.next().is_none_or(|verb| verb != "run") {
         return Err(LaunchError::NoVerb);
     }
-    Ok(Launch::parse(args)?)
+    let host = std::env::var_os(HOST_ARGS).map(|words| words.to_string_lossy().into_owned());
+    Ok(Launch::parse(args, host.as_deref())?)
 }
 
 /// Runs the task until it ends, the host is gone or a signal comes. Whatever was decrypted goes with the future.

@@ -1,14 +1,19 @@
 //! The order's `params`, as iExec's clients write them.
 //!
-//! Text that is a JSON object of the keys below, and of no others, is read as that; **any other text is the app's arguments**.
+//! Text that is a JSON object of the keys below, and of no others, is read as that; **any other text is the app's arguments**,
+//! except that an object which asks for an encrypted result is never taken for arguments: one misspelt key would have the result
+//! leave in the clear.
 //!
 //! | key | holds | here |
 //! | --- | --- | --- |
 //! | `iexec_args` | text | the app's arguments |
 //! | `iexec_input_files` | URLs | fetched into `IEXEC_IN` |
 //! | `iexec_secrets` | index → name of a requester secret | ignored: the order's grants count |
-//! | `iexec_result_encryption` | whether the result is encrypted | refused if true, since nothing here encrypts results yet |
-//! | `iexec_result_storage_provider`, `iexec_result_storage_proxy` | where results go | ignored: they go where the worker's operator says |
+//! | `sesame_result_key` | whom the result is encrypted to: an age recipient, or an RSA public key (see [`crate::seal`]) | Sesame's own key |
+//! | `iexec_result_encryption` | whether it is | with a key yes unless `false`; `true` without a key is refused, since nobody could open it |
+//! | `iexec_result_storage_proxy` | an address below which the result goes | taken where the worker's operator allows it |
+//! | `iexec_result_storage_provider` | `ipfs` or `dropbox` | ignored: where results go is the two above, or the operator's choice |
+//! | `sesame_network` | whether the app needs the network | Sesame's own key, false unless given; iExec's parser knows no such key and takes the whole text for arguments |
 //! | `bulk_cid` | a bulk of datasets | refused if not blank: list protected data in the order |
 
 use std::{collections::BTreeMap, ffi::OsString};
@@ -16,6 +21,11 @@ use std::{collections::BTreeMap, ffi::OsString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use url::Url;
+
+use crate::{
+    host::http_address,
+    seal::{NotAResultKey, ResultKey},
+};
 
 /// No task has more input files.
 pub const MAX_INPUT_FILES: usize = 128;
@@ -27,15 +37,28 @@ pub enum ParamsError {
     /// The arguments cannot be split as a shell splits words.
     #[error("the arguments have a quote that does not end")]
     Arguments,
+    /// An object that asks for an encrypted result, and has a key or a value that no such object has.
+    #[error("the params ask for an encrypted result, and cannot be read: {0}")]
+    Unreadable(String),
     /// An input file's address is not `http` or `https`.
     #[error("the input file `{0}` is not at an http or https address")]
     InputFile(String),
     /// More input files than any task may have.
     #[error("the task has {0} input files, and {MAX_INPUT_FILES} is the most")]
     TooManyInputFiles(usize),
-    /// The result would leave in the clear though its encryption was ordered.
-    #[error("iexec_result_encryption is not supported yet: the result would be in the clear")]
-    ResultEncryption,
+    /// The result's encryption was ordered, and not to whom.
+    #[error(
+        "iexec_result_encryption is ordered without a key: give sesame_result_key, an age recipient or an RSA public key"
+    )]
+    NoResultKey,
+    /// The result's key is none.
+    #[error("sesame_result_key is no key")]
+    ResultKey(#[from] NotAResultKey),
+    /// The result's storage is no plain address.
+    #[error(
+        "iexec_result_storage_proxy `{0}` is not an http or https address without user, query and fragment"
+    )]
+    StorageProxy(String),
     /// A bulk of datasets.
     #[error("bulk_cid is not supported: list the protected data in the order")]
     Bulk,
@@ -48,6 +71,12 @@ pub struct Params {
     pub args: Vec<OsString>,
     /// Public files that the app reads.
     pub input_files: Vec<InputFile>,
+    /// Whether the app may open network connections.
+    pub network: bool,
+    /// Whom the result is encrypted to.
+    pub result_key: Option<ResultKey>,
+    /// Below which address the requester wants the result.
+    pub result_proxy: Option<Url>,
 }
 
 /// A public file that the app reads.
@@ -77,9 +106,37 @@ struct Document {
     iexec_result_encryption: Option<bool>,
     #[serde(rename = "iexec_result_storage_provider")]
     _storage_provider: Option<String>,
-    #[serde(rename = "iexec_result_storage_proxy")]
-    _storage_proxy: Option<String>,
+    iexec_result_storage_proxy: Option<String>,
+    sesame_result_key: Option<String>,
     bulk_cid: Option<String>,
+    sesame_network: Option<bool>,
+}
+
+impl Document {
+    fn parse(text: &str) -> Result<Self, ParamsError> {
+        serde_json::from_str(text).or_else(|error| match wants_encryption(text) {
+            true => Err(ParamsError::Unreadable(error.to_string())),
+            false => Ok(Self { iexec_args: Some(text.to_owned()), ..Self::default() }),
+        })
+    }
+
+    fn result_key(&self) -> Result<Option<ResultKey>, ParamsError> {
+        let key = self.sesame_result_key.as_deref().map(str::parse).transpose()?;
+        match (self.iexec_result_encryption, key) {
+            (Some(true), None) => Err(ParamsError::NoResultKey),
+            (Some(false), _) => Ok(None),
+            (_, key) => Ok(key),
+        }
+    }
+}
+
+/// The text is an object that is about the result's encryption, whatever else it is.
+fn wants_encryption(text: &str) -> bool {
+    let object: Option<serde_json::Map<_, _>> = serde_json::from_str(text).ok();
+    object.is_some_and(|object| {
+        object.contains_key("sesame_result_key")
+            || object.get("iexec_result_encryption").is_some_and(|wanted| *wanted != false)
+    })
 }
 
 impl Params {
@@ -88,13 +145,8 @@ impl Params {
     /// # Errors
     /// When they ask for what cannot be given.
     pub fn parse(text: &str) -> Result<Self, ParamsError> {
-        let document = serde_json::from_str(text).unwrap_or_else(|_| Document {
-            iexec_args: Some(text.to_owned()),
-            ..Document::default()
-        });
-        if document.iexec_result_encryption == Some(true) {
-            return Err(ParamsError::ResultEncryption);
-        }
+        let document = Document::parse(text)?;
+        let result_key = document.result_key()?;
         if document.bulk_cid.is_some_and(|cid| !cid.trim().is_empty()) {
             return Err(ParamsError::Bulk);
         }
@@ -104,12 +156,17 @@ impl Params {
         if files.len() > MAX_INPUT_FILES {
             return Err(ParamsError::TooManyInputFiles(files.len()));
         }
+        let proxy = document.iexec_result_storage_proxy.filter(|proxy| !proxy.trim().is_empty());
+        let proxy = proxy.map(|text| http_address(&text).ok_or(ParamsError::StorageProxy(text)));
         Ok(Self {
             args: args.into_iter().map(OsString::from).collect(),
             input_files: files
                 .iter()
                 .map(|text| InputFile::parse(text))
                 .collect::<Result<_, _>>()?,
+            network: document.sesame_network.unwrap_or_default(),
+            result_key,
+            result_proxy: proxy.transpose()?,
         })
     }
 }
@@ -141,15 +198,29 @@ mod tests {
     fn the_document_is_read() {
         let text = r#"{"iexec_args":"--sum 'a b'","iexec_input_files":["https://files.example.org/one.txt","http://x/y"],
             "iexec_secrets":{"1":"key"},"iexec_result_encryption":false,"iexec_result_storage_provider":"ipfs",
-            "iexec_result_storage_proxy":"https://x","bulk_cid":" "}"#;
+            "iexec_result_storage_proxy":"https://x/y","bulk_cid":" "}"#;
         let params = Params::parse(text).unwrap();
         assert_eq!(params.args, ["--sum", "a b"]);
         // The example of iExec's own naming.
         let name = "0x875ff67f80f47a0432d37dd00ddb97e8b39e09255e3019cac2a00dc2120d606d";
         assert_eq!(params.input_files[0].name, name);
         assert_eq!(params.input_files[1].url.as_str(), "http://x/y");
+        assert_eq!(params.result_proxy.unwrap().as_str(), "https://x/y");
+        assert_eq!(params.result_key, None);
         assert_eq!(Params::parse(r#"{"iexec_input_files":null}"#).unwrap(), Params::default());
         assert_eq!(Params::parse("{}").unwrap(), Params::default());
+    }
+
+    #[test]
+    fn the_network_is_asked_for_and_never_assumed() {
+        let network = |text: &str| Params::parse(text).unwrap().network;
+        assert!(network(r#"{"sesame_network":true}"#));
+        for text in ["", "{}", "sesame_network", r#"{"sesame_network":false}"#] {
+            assert!(!network(text), "{text}");
+        }
+        // A value of another type makes all of it arguments, as for iExec's own keys.
+        assert!(!network(r#"{"sesame_network":"true"}"#));
+        assert!(!network(r#"{"sesame_network":true,"more":1}"#));
     }
 
     #[test]
@@ -157,7 +228,7 @@ mod tests {
         let check = |text: &str, expected| assert_eq!(Params::parse(text), Err(expected), "{text}");
         check("--name 'a", ParamsError::Arguments);
         check(r#"{"iexec_args":"'"}"#, ParamsError::Arguments);
-        check(r#"{"iexec_result_encryption":true}"#, ParamsError::ResultEncryption);
+        check(r#"{"iexec_result_encryption":true}"#, ParamsError::NoResultKey);
         check(r#"{"bulk_cid":"Qm1"}"#, ParamsError::Bulk);
         for address in ["file:///etc/passwd", "ftp://x/y", "one.txt", ""] {
             let text = format!(r#"{{"iexec_input_files":["{address}"]}}"#);
@@ -166,5 +237,52 @@ mod tests {
         let many =
             format!(r#"{{"iexec_input_files":[{}"http://x"]}}"#, r#""http://x","#.repeat(128));
         check(&many, ParamsError::TooManyInputFiles(129));
+    }
+
+    #[test]
+    fn a_key_encrypts_unless_the_requester_says_otherwise() {
+        let recipient = age::x25519::Identity::generate().to_public();
+        let key = |more: &str| {
+            let text = format!(r#"{{"sesame_result_key":"{recipient}"{more}}}"#);
+            Params::parse(&text).unwrap().result_key
+        };
+        let encrypted = Some(ResultKey::Age(recipient.clone()));
+        assert_eq!(key(""), encrypted);
+        assert_eq!(key(r#","iexec_result_encryption":true"#), encrypted);
+        assert_eq!(key(r#","iexec_result_encryption":null"#), encrypted);
+        assert_eq!(key(r#","iexec_result_encryption":false"#), None);
+    }
+
+    /// One key too many makes an object arguments, and would have made the result public.
+    #[test]
+    fn what_asks_for_an_encrypted_result_is_never_taken_for_arguments() {
+        let recipient = age::x25519::Identity::generate().to_public();
+        for text in [
+            format!(r#"{{"sesame_result_key":"{recipient}","iexec_argz":"a"}}"#),
+            format!(r#"{{"sesame_result_key":"{recipient}","iexec_args":7}}"#),
+            r#"{"sesame_result_key":7}"#.to_owned(),
+            r#"{"iexec_result_encryption":true,"more":1}"#.to_owned(),
+            r#"{"iexec_result_encryption":"true"}"#.to_owned(),
+        ] {
+            let error = Params::parse(&text).unwrap_err();
+            assert!(matches!(error, ParamsError::Unreadable(_)), "{text}: {error}");
+        }
+        assert_eq!(
+            args(r#"{"iexec_result_encryption":false,"more":1}"#),
+            ["{iexec_result_encryption:false,more:1}"]
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_none_and_a_place_that_is_none_are_refused() {
+        for bad in ["", "age1", "AGE-SECRET-KEY-1", "-----BEGIN PUBLIC KEY-----"] {
+            let text =
+                format!(r#"{{"sesame_result_key":"{bad}","iexec_result_encryption":false}}"#);
+            assert_eq!(Params::parse(&text), Err(NotAResultKey.into()), "{bad}");
+        }
+        for bad in ["x", "ftp://x", "https://user:word@x/", "https://x/?token=1"] {
+            let text = format!(r#"{{"iexec_result_storage_proxy":"{bad}"}}"#);
+            assert_eq!(Params::parse(&text), Err(ParamsError::StorageProxy(bad.to_owned())));
+        }
     }
 }

@@ -2,28 +2,27 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io::{self, Seek},
-    path::Path,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::fs::MemfdFlags;
 use sesame_domain::{AssetId, AssetSnapshot, Resource};
 use sesame_protocol::bundle::{Bundle, BundledSecret};
 use zeroize::Zeroizing;
 
 use crate::{
     LaunchError,
-    content::{self, ContentError},
-    decrypt::decrypt,
+    content::{Ciphertext, ContentError, Fetcher},
+    decrypt::decrypt_checked,
     environment::{Environment, Facts, Secret},
+    host::HostOptions,
     params::{InputFile, Params},
+    sandbox::{Folders, Sandbox},
     scratch::{Scratch, new_file},
+    seal::ResultKey,
 };
-
-/// No protected data and no input file is larger.
-const MAX_CONTENT: u64 = 1 << 30;
 
 /// How long to wait before a server is asked again.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -35,8 +34,20 @@ pub struct Prepared {
     pub environment: Environment,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Where it starts.
-    pub home: std::path::PathBuf,
+    /// What it finds as files.
+    pub secrets: Vec<Secret>,
+    /// Its folders, as they are outside of its sandbox; its output is in memory if that will be encrypted.
+    pub folders: Folders,
+    /// Where it sees its output.
+    pub seen_output: PathBuf,
+    /// Whether it may open network connections.
+    pub network: bool,
+    /// Where what it says goes: in memory, too, if its output does.
+    pub logs: PathBuf,
+    /// Whom its output will be encrypted to.
+    pub result_key: Option<ResultKey>,
+    /// Where the requester wants the result.
+    pub result_proxy: Option<url::Url>,
     /// The memory that holds it all, until it is dropped.
     pub scratch: Scratch,
 }
@@ -44,14 +55,30 @@ pub struct Prepared {
 /// Decrypts protected data into memory and builds the app's environment.
 ///
 /// # Errors
-/// When data cannot be had, is not the registered one, or does not open with the key that its owner pushed.
-pub async fn prepare(bundle: &Bundle, output: &Path) -> Result<Prepared, LaunchError> {
-    let scratch = Scratch::create()?;
-    let (input, secrets, home) =
-        (scratch.folder("in")?, scratch.folder("secrets")?, scratch.folder("home")?);
-    let http = content::http().map_err(|source| LaunchError::Content { n: 0, source })?;
+/// When data cannot be had, is not the registered one, or does not open with the key that its owner pushed; when an input file
+/// cannot be had; when the params ask for what cannot be given; when there is no room.
+pub async fn prepare(
+    bundle: &Bundle,
+    options: &HostOptions,
+    sandbox: &Sandbox,
+    work_dir: &Path,
+) -> Result<Prepared, LaunchError> {
     let params = Params::parse(&bundle.order.params)?;
-    let input_files = fetch_inputs(&http, &params.input_files, &input).await?;
+    let scratch = Scratch::create()?;
+    let (output, logs) = if params.result_key.is_some() {
+        (scratch.folder("out")?, scratch.folder("logs")?)
+    } else {
+        (output_folder(work_dir).map_err(LaunchError::WorkDir)?, work_dir.to_owned())
+    };
+    let folders = Folders {
+        input: scratch.folder("in")?,
+        output,
+        home: scratch.folder("home")?,
+        secrets: scratch.folder("secrets")?,
+    };
+    let fetcher = Fetcher::new(&options.ipfs_gateways);
+    let fetcher = fetcher.map_err(|source| LaunchError::Content { n: 0, source })?;
+    let input_files = fetch_inputs(&fetcher, &params.input_files, options, &folders.input).await?;
     let mut data = Vec::new();
     for ((asset, snapshot), n) in bundle.order.data.iter().zip(&bundle.data).zip(1..) {
         let key = bundle
@@ -60,26 +87,48 @@ pub async fn prepare(bundle: &Bundle, output: &Path) -> Result<Prepared, LaunchE
             .find(|secret| secret.resource == Resource::ProtectedData(n))
             .ok_or(LaunchError::KeyMissing { n })?;
         let name = file_name(*asset);
-        let encrypted = fetch(&http, snapshot, n).await?;
-        let mut plain = new_file(&input.join(&name)).map_err(LaunchError::Memory)?;
-        decrypt(&key.value, encrypted, &mut plain)
-            .map_err(|source| LaunchError::Decrypt { n, source })?;
+        let encrypted = fetch(&fetcher, snapshot, options, work_dir, n).await?;
+        let mut plain = new_file(&folders.input.join(&name)).map_err(LaunchError::memory)?;
+        decrypt_checked(&key.value, encrypted, &mut plain)
+            .await
+            .map_err(|source| LaunchError::decrypt(n, source))?;
         data.push(name);
     }
     let facts = Facts {
         task: bundle.task,
         app: bundle.order.app,
-        input,
-        output: output.to_owned(),
-        home: home.clone(),
+        folders: sandbox.seen(&folders),
         input_files,
         data,
     };
     let mut environment = Environment::new(&facts);
-    environment
-        .add_secrets(&secrets, &app_secrets(&bundle.secrets))
-        .map_err(LaunchError::Memory)?;
-    Ok(Prepared { environment, args: params.args, home, scratch })
+    let secrets = app_secrets(&bundle.secrets);
+    environment.add_secrets(&facts.folders.secrets, &secrets);
+    let seen_output = facts.folders.output;
+    let Params { args, network, result_key, result_proxy, .. } = params;
+    Ok(Prepared {
+        environment,
+        args,
+        secrets,
+        folders,
+        seen_output,
+        network,
+        logs,
+        result_key,
+        result_proxy,
+        scratch,
+    })
+}
+
+/// A new, empty folder for results on the host's disk.
+pub(crate) fn output_folder(work_dir: &Path) -> io::Result<PathBuf> {
+    let output = work_dir.join("out");
+    match fs::remove_dir_all(&output) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(&output)?;
+    Ok(output)
 }
 
 /// The variables of the secrets that apps see. Keys of protected data are the launcher's own.
@@ -106,56 +155,54 @@ fn app_secrets(secrets: &[BundledSecret]) -> Vec<Secret> {
 
 /// Fetches public files into the input folder, each address once. Gives their names.
 async fn fetch_inputs(
-    http: &reqwest::Client,
+    fetcher: &Fetcher,
     files: &[InputFile],
+    options: &HostOptions,
     input: &Path,
 ) -> Result<Vec<String>, LaunchError> {
-    for (InputFile { url, name }, n) in files.iter().zip(1..) {
-        let path = input.join(name);
-        while !path.exists() {
-            let draft = input.join("draft");
-            let mut file = new_file(&draft).map_err(LaunchError::Memory)?;
-            let fetched = content::download(http, url.clone(), MAX_CONTENT, &mut file).await;
-            let kept = match &fetched {
-                Ok(_) => fs::rename(&draft, &path),
-                Err(_) => fs::remove_file(&draft),
-            };
-            kept.map_err(LaunchError::Memory)?;
-            match fetched {
-                Ok(_) => {}
-                // The caller's time limit ends this.
-                Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
-                Err(source) => return Err(LaunchError::InputFile { n, source }),
-            }
+    for (file, n) in files.iter().zip(1..) {
+        let path = input.join(&file.name);
+        if !path.exists() {
+            let limit = options.input_time;
+            let fetched = tokio::time::timeout(limit, fetch_input(fetcher, file, options, &path));
+            let fetched = fetched.await.unwrap_or(Err(ContentError::Slow { limit }));
+            fetched.map_err(|source| LaunchError::input_file(n, source))?;
         }
     }
     Ok(files.iter().map(|file| file.name.clone()).collect())
 }
 
-/// Fetches encrypted content into memory that nobody else sees, so that it stays what was checked.
-async fn fetch(
-    http: &reqwest::Client,
-    snapshot: &AssetSnapshot,
-    n: u32,
-) -> Result<File, LaunchError> {
+/// Tries until the caller's time limit.
+async fn fetch_input(
+    fetcher: &Fetcher,
+    file: &InputFile,
+    options: &HostOptions,
+    path: &Path,
+) -> Result<(), ContentError> {
+    let mut sink = new_file(path).map_err(ContentError::Keep)?;
     loop {
-        let mut memory = memory().map_err(LaunchError::Memory)?;
-        let fetched =
-            content::fetch(http, &snapshot.uri, snapshot.digest, MAX_CONTENT, &mut memory).await;
-        match fetched {
-            Ok(_) => {
-                memory.rewind().map_err(LaunchError::Memory)?;
-                return Ok(memory);
-            }
-            // The caller's time limit ends this.
-            Err(error) if ContentError::is_retryable(&error) => tokio::time::sleep(PAUSE).await,
-            Err(source) => return Err(LaunchError::Content { n, source }),
+        match fetcher.download(file.url.clone(), options.max_input, &mut sink).await {
+            Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+            ended => return ended.map(drop),
         }
     }
 }
 
-fn memory() -> io::Result<File> {
-    Ok(File::from(rustix::fs::memfd_create("content", MemfdFlags::CLOEXEC)?))
+/// Has encrypted content at hand, checked. Tries until the caller's time limit.
+async fn fetch(
+    fetcher: &Fetcher,
+    snapshot: &AssetSnapshot,
+    options: &HostOptions,
+    folder: &Path,
+    n: u32,
+) -> Result<Ciphertext, LaunchError> {
+    let AssetSnapshot { uri, digest, .. } = snapshot;
+    loop {
+        match fetcher.ciphertext(uri, *digest, options.max_content, folder).await {
+            Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+            ended => return ended.map_err(|source| LaunchError::content(n, source)),
+        }
+    }
 }
 
 /// A protected data's name in the input folder: its id.

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::{
     Launch,
     channel::{Channel, ChannelError, Step, ToHost},
+    evidence::Attester,
 };
 
 /// The pause between two requests, before jitter.
@@ -59,6 +60,7 @@ impl ReleaseError {
                 EnclaveError::Denied(_) => "denied",
                 EnclaveError::Unavailable { .. } | EnclaveError::Transport(_) => "sms_unavailable",
                 EnclaveError::NotAttested { .. } => "not_attested",
+                EnclaveError::NoEvidence(_) => "no_evidence",
                 EnclaveError::Bundle(_) | EnclaveError::Jwe(_) => "bundle_refused",
                 EnclaveError::Substituted { .. } | EnclaveError::ForeignCertificate => {
                     "substituted"
@@ -68,7 +70,6 @@ impl ReleaseError {
                 | EnclaveError::Refused { .. }
                 | EnclaveError::NoSession
                 | EnclaveError::WrongHashAlgorithm(_)
-                | EnclaveError::NoEvidence(_)
                 | _ => "sms_refused",
             },
         }
@@ -143,11 +144,12 @@ pub struct Released {
 /// when a request was still on its way.
 pub async fn release<W: Write>(
     launch: &Launch,
+    attester: &Attester,
     patience: Duration,
     channel: &mut Channel<W>,
 ) -> Result<Released, ReleaseError> {
     let mut patience = Patience::of(patience);
-    match timeout_at(patience.end, sessions(launch, &mut patience, channel)).await {
+    match timeout_at(patience.end, sessions(launch, attester, &mut patience, channel)).await {
         Ok(ended) => ended,
         Err(_) => Err(patience.last.unwrap_or(ReleaseError::Overdue)),
     }
@@ -156,13 +158,14 @@ pub async fn release<W: Write>(
 /// One session after the other, until one gives everything.
 async fn sessions<W: Write>(
     launch: &Launch,
+    attester: &Attester,
     patience: &mut Patience,
     channel: &mut Channel<W>,
 ) -> Result<Released, ReleaseError> {
     let key = EnclaveKey::random();
-    let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, launch.tee)?;
+    let guest = Guest::new(launch.sms_url.as_str(), launch.sms_identity, key, attester.tee())?;
     loop {
-        let error = match attempt(&guest, launch.task, patience, channel).await {
+        let error = match attempt(&guest, attester, launch.task, patience, channel).await {
             Ok(released) => return Ok(released),
             Err(error) => error,
         };
@@ -173,12 +176,14 @@ async fn sessions<W: Write>(
 /// One session: attested once, used until it ends.
 async fn attempt<W: Write>(
     guest: &Guest,
+    attester: &Attester,
     task: TaskId,
     patience: &mut Patience,
     channel: &mut Channel<W>,
 ) -> Result<Released, ReleaseError> {
     let voucher = channel.vouch(guest.key().thumbprint())?;
-    let session = guest.attest(Some(&voucher), |report_data| channel.quote(report_data)).await?;
+    let quote = |report_data| attester.evidence(report_data, channel);
+    let session = guest.attest(Some(&voucher), quote).await?;
     channel.tell(&ToHost::Progress(Step::Attested))?;
     let fetched = patience.request(async || session.bundle_with_digest(task).await).await?;
     let (mut bundle, digest) = fetched;

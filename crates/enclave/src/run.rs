@@ -1,10 +1,9 @@
 //! One run, from a fresh key to a result.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -14,16 +13,19 @@ use sesame_protocol::{
     results::{SignedResult, TaskDomain, TaskResult},
 };
 use sha2::{Digest, Sha256};
-use url::Url;
+use tokio::time::Instant;
 
 use crate::{
     Launch, LaunchError,
     app::{self, App},
     channel::{Channel, Step, ToHost},
-    output,
+    deliver::{Delivered, deliver},
     prepare::prepare,
     release::{Released, release},
 };
+
+/// No result is tried to be stored for longer, whatever the deadline.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the task and gives the result for the host.
 ///
@@ -33,33 +35,37 @@ pub async fn run<W: Write>(
     launch: &Launch,
     channel: &mut Channel<W>,
 ) -> Result<ToHost, LaunchError> {
-    let released = release(launch, left(launch.deadline), channel).await?;
+    let attester = launch.attester()?;
+    let released = release(launch, &attester, left(launch.deadline), channel).await?;
     let Released { bundle, digest: bundle_digest, result_key, certificate } = released;
     let tasks = TaskDomain { chain_id: bundle.chain_id, task_registry: bundle.task_registry };
     channel.tell(&ToHost::Progress(Step::Released))?;
-    check_app(&launch.app, &bundle)?;
+    let app = launch.settle_app()?;
+    let program = app.path();
+    check_app(&program, &bundle)?;
 
     let work_dir = launch.work_dir.canonicalize().map_err(LaunchError::WorkDir)?;
-    let output = output_folder(&work_dir).map_err(LaunchError::WorkDir)?;
     let deadline = bundle.order.deadline;
-    let prepared = within(deadline, prepare(&bundle, &output)).await??;
+    let (options, sandbox) = (&launch.options, &launch.confinement.sandbox);
+    let prepared = within(deadline, prepare(&bundle, options, sandbox, &work_dir)).await??;
     drop(bundle);
     channel.tell(&ToHost::Progress(Step::Prepared))?;
 
     let app = App {
-        program: &launch.app,
+        program: &program,
         args: prepared.args.clone(),
         environment: &prepared.environment,
-        folder: &prepared.home,
-        logs: &work_dir,
+        secrets: &prepared.secrets,
+        folders: &prepared.folders,
+        network: prepared.network,
+        logs: &prepared.logs,
     };
-    app::run(&app, left(deadline)).await?;
-    drop(prepared);
+    app::run(&app, &launch.confinement, left(deadline)).await?;
     channel.tell(&ToHost::Progress(Step::Ran))?;
 
-    let digest = output::digest(&output)?;
-    let uri = Url::from_file_path(&output)
-        .map_err(|()| LaunchError::WorkDir(io::ErrorKind::InvalidInput.into()))?;
+    let until = Instant::now() + left(deadline).min(LONGEST);
+    let delivered = deliver(launch.task, prepared, options, &work_dir, until);
+    let Delivered { digest, uri } = within(deadline, delivered).await??;
     let result = TaskResult {
         task: launch.task.0,
         bundleDigest: bundle_digest,
@@ -86,16 +92,6 @@ fn check_app(app: &Path, bundle: &Bundle) -> Result<(), LaunchError> {
     } else {
         Err(LaunchError::WrongApp { expected: bundle.app.digest, got })
     }
-}
-
-fn output_folder(work_dir: &Path) -> io::Result<PathBuf> {
-    let output = work_dir.join("out");
-    match fs::remove_dir_all(&output) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    DirBuilder::new().mode(0o700).create(&output)?;
-    Ok(output)
 }
 
 async fn within<T>(deadline: u64, work: impl Future<Output = T>) -> Result<T, LaunchError> {

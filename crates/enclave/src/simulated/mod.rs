@@ -6,7 +6,6 @@
 
 mod relay;
 mod root_file;
-mod sealed;
 
 use std::{
     io,
@@ -19,10 +18,12 @@ use alloy_primitives::Address;
 use sesame_attestation::simulated::{Imitated, measure};
 
 pub use root_file::{RootFileError, load_or_create, public_folder};
-pub use sealed::{Sealed, SealedError};
 
 use self::relay::{Quoter, relay};
-use crate::harden::{HardenError, harden};
+use crate::{
+    harden::{HardenError, harden},
+    sealed::{Sealed, SealedError},
+};
 
 /// The simulated TEE cannot run.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+mod results;
 mod sms;
 
 use std::{
@@ -26,6 +27,7 @@ use sesame_enclave::{
 use sesame_protocol::{
     bundle::{Bundle, BundledSecret, Omitted},
     denial::DenialBody,
+    evidence::QuoteEvidence,
     results::TaskResult,
     signature::{Signer, recover},
     voucher::SignedVoucher,
@@ -43,6 +45,14 @@ struct World {
     script: Script,
     trusted: Address,
     app: PathBuf,
+    /// More of the host's arguments.
+    more: &'static [&'static str],
+    /// Where files are as Gramine has them; without, the TEE is the simulated one.
+    gramine: Option<PathBuf>,
+    /// What the operator adds to the launcher's arguments.
+    options: Vec<String>,
+    /// The size of `/dev/shm`, if it is another than this machine's.
+    memory: Option<&'static str>,
 }
 
 impl World {
@@ -101,22 +111,44 @@ impl World {
         let (tee, refusals) = (Imitated::Sgx, Vec::new());
         let script = Script { identity, bundle, refusals, silent: false, alone, tee, root };
         fs::create_dir(folder.path().join("work")).unwrap();
-        Self { folder, script, trusted, app: app_file }
+        Self {
+            folder,
+            script,
+            trusted,
+            app: app_file,
+            more: &[],
+            gramine: None,
+            options: Vec::new(),
+            memory: None,
+        }
     }
 
     fn start(self) -> Run {
         let (folder, deadline) = (self.folder, self.script.bundle.order.deadline);
         let tee = self.script.tee;
         let url = sms::start(self.script);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sesame-simulated-tee"))
-            .args(["--tee", &tee.to_string(), "--root-key"])
-            .arg(folder.path().join("root"))
-            .args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"])
-            .arg(self.app)
-            .args(["--sms-identity", &self.trusted.to_string(), "--"])
-            .args(["--task", &TASK.to_string(), "--sms-url", &url])
-            .args(["--deadline", &deadline.to_string(), "--work-dir"])
-            .arg(folder.path().join("work"))
+        let trusted = self.trusted.to_string();
+        let mut host: Vec<String> =
+            ["--task", &TASK.to_string(), "--sms-url", &url, "--deadline", &deadline.to_string()]
+                .map(ToOwned::to_owned)
+                .to_vec();
+        host.extend(["--work-dir".to_owned(), folder.path().join("work").display().to_string()]);
+        host.extend(self.more.iter().map(ToString::to_string));
+        host.extend(self.options);
+        let mut command;
+        if let Some(files) = self.gramine {
+            command = Command::new(env!("CARGO_BIN_EXE_sesame-enclave"));
+            command.args(["run", "--tee", "gramine", "--evidence-root"]).arg(files);
+            command.arg("--app").arg(self.app).args(["--sms-identity", &trusted]);
+            command.env("SESAME_HOST_ARGS", shell_words::join(&host));
+        } else {
+            command = quoter(self.memory);
+            command.args(["--tee", &tee.to_string(), "--root-key"]);
+            command.arg(folder.path().join("root"));
+            command.args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"]);
+            command.arg(self.app).args(["--sms-identity", &trusted, "--"]).args(&host);
+        }
+        let mut child = command
             .env("HOST_SECRET", "hunter2")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -148,10 +180,23 @@ impl World {
         for file in ["stdout.txt", "stderr.txt"] {
             let text =
                 fs::read_to_string(folder.path().join("work").join(file)).unwrap_or_default();
-            assert!(!failure.detail.contains("secret") && !text.contains("app-secret"), "{text}");
+            assert!(
+                !failure.detail.contains("app-secret") && !text.contains("app-secret"),
+                "{text}"
+            );
         }
         failure
     }
+}
+
+/// The quoting process, in a namespace of its own where `/dev/shm` is of this size.
+fn quoter(memory: Option<&str>) -> Command {
+    let quoter = env!("CARGO_BIN_EXE_sesame-simulated-tee");
+    let Some(size) = memory else { return Command::new(quoter) };
+    let mut command = Command::new("unshare");
+    let script = format!("mount -t tmpfs -o size={size} tmpfs /dev/shm && exec \"$@\"");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", quoter]);
+    command
 }
 
 struct Run {
@@ -296,8 +341,7 @@ fn an_app_sees_what_the_bundle_says_and_nothing_else() {
     assert_eq!(found, sorted);
     assert!(environment.contains("IEXEC_APP_DEVELOPER_SECRET_1=app-secret\n"), "{environment}");
 
-    let memory = PathBuf::from(file("folder").trim());
-    assert!(memory.starts_with("/dev/shm") && !memory.parent().unwrap().exists(), "{memory:?}");
+    assert_eq!(file("folder"), "/home/app\n");
 }
 
 #[test]
@@ -508,27 +552,166 @@ fn an_app_that_gives_no_result_says_how() {
 
 #[test]
 fn when_the_host_goes_everything_goes() {
-    let app = "#!/bin/sh\necho $$ > \"$IEXEC_OUT/pid\"\npwd > \"$IEXEC_OUT/home\"\nsleep 600\n";
+    let app = "#!/bin/sh\necho started > \"$IEXEC_OUT/started\"\nsleep 600\n";
     let mut run = World::new(app).start();
     while run.next() != ToHost::Progress(sesame_enclave::channel::Step::Prepared) {}
-    let out = run.folder.path().join("work/out");
-    let home = wait_for_text(&out.join("home"));
-    let pid = wait_for_text(&out.join("pid"));
-    assert!(Path::new(&home).exists());
+    wait_for_text(&run.folder.path().join("work/out/started"));
+    let processes = descendants(run.child.id());
+    assert!(processes.len() >= 4, "launcher, sandbox, app: {processes:?}");
+    let memory = processes.iter().find_map(|process| scratch_of(*process)).unwrap();
+    assert!(memory.exists());
     drop(run.input.take());
     let mut rest = String::new();
     run.output.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(r#""code":"stopped""#), "{rest}");
     assert_eq!(run.child.wait().unwrap().code(), Some(1));
-    assert!(!Path::new(&home).parent().unwrap().exists());
-    let gone = || match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.contains(") Z"),
-        Err(_) => true,
-    };
+    assert!(!memory.exists());
+    let gone = || processes.iter().all(|process| is_gone(*process));
     assert!((0..100).any(|_| gone() || {
         std::thread::sleep(Duration::from_millis(20));
         false
     }));
+}
+
+/// The processes below one.
+fn descendants(process: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
+        if parent.is_some_and(|parent| parent.parse() == Ok(process)) {
+            found.push(id);
+            found.extend(descendants(id));
+        }
+    }
+    found
+}
+
+/// The folder in memory behind a process's `/iexec_in`.
+fn scratch_of(process: u32) -> Option<PathBuf> {
+    let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).ok()?;
+    let mount = mounts.lines().find(|line| line.contains(" /iexec_in "))?;
+    let folder = mount.split(' ').nth(3)?.strip_prefix('/')?.strip_suffix("/in")?;
+    Some(Path::new("/dev/shm").join(folder))
+}
+
+fn is_gone(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z"))
+}
+
+/// Plays Gramine: what is read from `quote` is made at that moment, of what is in `user_report_data` then.
+fn gramine(folder: &Path) -> PathBuf {
+    let root = load_or_create(&folder.join("root")).unwrap();
+    let files = folder.join("attestation");
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("attestation_type"), "dcap").unwrap();
+    fs::write(files.join("user_report_data"), [0; 64]).unwrap();
+    let quote = files.join("quote");
+    let pipe = |path: &Path| {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    pipe(&quote);
+    let given = files.clone();
+    thread::spawn(move || {
+        while let Ok(mut reader) = fs::OpenOptions::new().write(true).open(&quote) {
+            pipe(&given.join("next"));
+            fs::rename(given.join("next"), &quote).unwrap();
+            let report_data = fs::read(given.join("user_report_data")).unwrap();
+            let report_data = report_data.try_into().unwrap();
+            let evidence = root.evidence(Imitated::Sgx, &[5; 32], report_data);
+            let evidence: QuoteEvidence = serde_json::from_value(evidence).unwrap();
+            let _ = reader.write_all(&evidence.bytes().unwrap());
+        }
+    });
+    files
+}
+
+#[test]
+fn in_gramine_the_launcher_makes_its_evidence_itself() {
+    let mut world = World::new(SEE);
+    world.gramine = Some(gramine(world.folder.path()));
+    let (folder, last, code) = world.run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    assert_eq!(code, Some(0));
+    let seen = fs::read_to_string(folder.path().join("work/out/seen")).unwrap();
+    assert_eq!(seen, "app-secret");
+}
+
+#[test]
+fn what_gramine_cannot_attest_is_said() {
+    let mut world = World::new(SEE);
+    let files = gramine(world.folder.path());
+    fs::write(files.join("attestation_type"), "none").unwrap();
+    world.gramine = Some(files);
+    let failure = world.fail();
+    assert_eq!(failure.code, "no_evidence");
+    assert!(failure.detail.contains("sgx.remote_attestation"), "{}", failure.detail);
+
+    let mut world = World::new(SEE);
+    let files = gramine(world.folder.path());
+    fs::remove_file(files.join("user_report_data")).unwrap();
+    world.gramine = Some(files);
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("no_evidence", false));
+}
+
+/// The app in an image is checked as the measured copy is.
+#[test]
+fn an_image_with_another_app_does_not_run() {
+    let mut world = World::new(SEE);
+    world.gramine = Some(gramine(world.folder.path()));
+    fs::write(&world.app, format!("{SEE}\n")).unwrap();
+    assert_eq!(world.fail().code, "wrong_app");
+}
+
+#[test]
+fn the_network_is_there_when_the_order_asks_for_it() {
+    let address = files(b"public");
+    let address = address.strip_prefix("http://").unwrap();
+    let (host, port) = address.split_once(':').unwrap();
+    let app = format!(
+        "#!/usr/bin/python3\nimport socket\nsocket.create_connection(('{host}', {port}), 10)\n"
+    );
+    let world = World::new(&app);
+    assert_eq!(world.fail().code, "app_failed");
+    let mut world = World::new(&app);
+    world.script.bundle.order.params = r#"{"sesame_network":true}"#.to_owned();
+    let (_folder, last, _) = world.run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+}
+
+#[test]
+fn the_hosts_limits_have_names() {
+    let code = |app: &str, more: &'static [&'static str]| {
+        let mut world = World::new(app);
+        world.more = more;
+        world.fail().code
+    };
+    let endless = "#!/bin/sh\nwhile :; do :; done\n";
+    assert_eq!(code(endless, &["--app-cpu-seconds", "1"]), "cpu_limit");
+    assert_eq!(code(endless, &["--app-seconds", "1"]), "host_time_limit");
+    let large = "#!/bin/sh\ndd if=/dev/zero of=$IEXEC_OUT/large bs=1M count=2\n";
+    assert_eq!(code(large, &["--app-output-mib", "1"]), "output_limit");
+    assert_eq!(code(SEE, &["--app-cgroup", "/nowhere/at/all"]), "no_sandbox");
+    assert_eq!(code(SEE, &["--sandbox", "off"]), "bad_arguments");
+}
+
+/// For platforms that are sandboxes themselves.
+#[test]
+fn without_a_sandbox_an_app_runs_as_the_launcher_does() {
+    let look = LOOK.replace("pwd >", "ls -ld /dev/shm \"$HOME\" >&2; pwd >");
+    let mut world = World::new(&look);
+    world.more = &["--sandbox", "none"];
+    let (folder, last, _) = world.run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    let out = folder.path().join("work/out");
+    let home = fs::read_to_string(out.join("folder")).unwrap();
+    let home = Path::new(home.trim());
+    assert!(home.starts_with("/dev/shm") && !home.parent().unwrap().exists(), "{home:?}");
+    assert_eq!(fs::read_to_string(out.join("seven")).unwrap(), "se\0ven");
 }
 
 fn wait_for_text(path: &Path) -> String {

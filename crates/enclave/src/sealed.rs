@@ -58,7 +58,7 @@ impl Sealed {
     }
 
     fn of(bytes: &[u8], name: &str) -> io::Result<Self> {
-        // Inherited by the child on purpose: an app that is a script is opened once more, by its interpreter.
+        // Inherited by the child on purpose: a script is opened once more, by its interpreter.
         let flags = MemfdFlags::ALLOW_SEALING;
         let descriptor = match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
             Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
