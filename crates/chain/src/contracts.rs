@@ -7,28 +7,28 @@ use alloy::{
     network::EthereumWallet,
     primitives::{Address, B256, Bytes, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
-    rpc::types::TransactionReceipt,
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolEvent},
 };
 use sesame_domain::{AssetId, AssetKind, BlockRef, EnclaveId, Order, TaskId, Terms};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
 use crate::{
     ChainError, Content, Deployment, Reader,
     abi::{assets::IAssetRegistry, tasks::ITaskRegistry, whitelist::IEnclaveWhitelist},
+    transaction::Line,
 };
 
 /// For how long a transaction is waited for unless [`Contracts::with_timeout`] says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How often a node is asked whether a transaction is in a block.
-const POLL: Duration = Duration::from_millis(250);
+/// For how long a transaction is left alone before it is sent again with higher fees.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A task's result, as its worker reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// SHA-256 of the result.
+    /// Says which result; how it is made is the launcher's (`crates/enclave/README.md`).
     pub digest: B256,
     /// Where the result is.
     pub uri: String,
@@ -60,13 +60,15 @@ impl<T> Mined<T> {
 /// One deployment's contracts behind one node, for one account. It is a [`Reader`] that can also sign.
 ///
 /// Every transaction waits until it is in a block. Clones share the account's line: their transactions are handed to
-/// the node one after the other, so that no two take the same nonce.
+/// the node one after the other, so that no two take the same nonce. One that stays out of the blocks is sent again with
+/// higher fees, in the same place of the line.
 #[derive(Debug, Clone)]
 pub struct Contracts {
     reader: Reader,
-    account: Address,
-    line: Arc<Mutex<()>>,
-    timeout: Duration,
+    pub(crate) account: Address,
+    pub(crate) line: Arc<Mutex<Line>>,
+    pub(crate) timeout: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Deref for Contracts {
@@ -96,15 +98,23 @@ impl Contracts {
             .with_simple_nonce_management()
             .with_chain_id(deployment.chain_id)
             .wallet(EthereumWallet::from(signer))
-            .connect_http(reader.node.clone())
+            .connect_reqwest(reader.http.clone(), reader.node.clone())
             .erased();
-        Ok(Self { reader, account, line: Arc::default(), timeout: TIMEOUT })
+        let line = Arc::default();
+        Ok(Self { reader, account, line, timeout: TIMEOUT, patience: PATIENCE })
     }
 
     /// Waits for each transaction up to `timeout`, 180 s by default.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sends a transaction that is not in a block after `patience` again with higher fees, 45 s by default.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -315,50 +325,5 @@ impl Contracts {
             .find_map(|log| E::decode_log(&log.inner).ok())
             .ok_or_else(|| ChainError::Malformed(format!("no {} in its receipt", E::SIGNATURE)))?;
         Ok(mined.map(|()| event.data))
-    }
-
-    async fn mine<C: SolCall + Unpin>(
-        &self,
-        call: &SolCallBuilder<&DynProvider, C>,
-    ) -> Result<(Mined<()>, TransactionReceipt), ChainError> {
-        let transaction = {
-            let _turn = self.line.lock().await;
-            let pending = call.send().await.map_err(|error| self.refused(error))?;
-            *pending.tx_hash()
-        };
-        let receipt = self.receipt(transaction).await?;
-        let (Some(number), Some(hash)) = (receipt.block_number, receipt.block_hash) else {
-            return Err(ChainError::Malformed("a receipt without a block".to_owned()));
-        };
-        tracing::debug!(%transaction, block.number = number, "transaction in block {number}");
-        if !receipt.status() {
-            // Estimated well and failed in its block: the same call on that block says why, if anything does.
-            let again = call.call_raw().block(number.into()).await;
-            return Err(match again.map_err(|error| self.refused(error)) {
-                Err(refused @ ChainError::Refused(_)) => refused,
-                Ok(_) | Err(_) => ChainError::Reverted { transaction },
-            });
-        }
-        Ok((Mined { result: (), transaction, block: BlockRef { number, hash } }, receipt))
-    }
-
-    /// Waits for a transaction's block. A node that does not answer for a while is asked again until the time is up.
-    async fn receipt(&self, transaction: B256) -> Result<TransactionReceipt, ChainError> {
-        let end = Instant::now() + self.timeout;
-        loop {
-            let answer = self.provider.get_transaction_receipt(transaction).await;
-            match answer.map_err(|error| self.failed(error)) {
-                Ok(Some(receipt)) => return Ok(receipt),
-                Ok(None) => {}
-                Err(error) if error.is_retryable() => {
-                    tracing::debug!(%error, "the node did not answer");
-                }
-                Err(error) => return Err(error),
-            }
-            if Instant::now() >= end {
-                return Err(ChainError::NotMined { transaction, waited: self.timeout });
-            }
-            tokio::time::sleep(POLL).await;
-        }
     }
 }

@@ -20,6 +20,9 @@ pub enum ChainError {
     /// The node's address is no URL.
     #[error("the node's address is not a URL")]
     BadUrl(#[from] url::ParseError),
+    /// There is no HTTP client to ask with.
+    #[error("no HTTP client can be made: {0}")]
+    NoClient(String),
     /// The node cannot be reached, or answers with something that is no answer.
     #[error("the node at {node} does not answer: {message}")]
     Unreachable {
@@ -91,7 +94,10 @@ impl ChainError {
             Self::NotMined { .. } => {
                 Some("look the transaction up before trying again: it may still be mined")
             }
-            Self::Rejected { .. } | Self::Reverted { .. } | Self::Malformed(_) => None,
+            Self::Rejected { .. }
+            | Self::Reverted { .. }
+            | Self::Malformed(_)
+            | Self::NoClient(_) => None,
         }
     }
 

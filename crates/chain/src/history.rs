@@ -20,6 +20,9 @@ use crate::{
 /// How many blocks one request covers; halved where a node finds that too much.
 const RANGE: u64 = 2000;
 
+/// How many blocks [`Reader::tasks_for`] looks at in one go.
+const STEP: u64 = 20_000;
+
 /// A task as it was bought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurchasedTask {
@@ -42,6 +45,8 @@ pub struct PurchasedTask {
 pub struct TasksUpTo {
     /// The last block that was looked at.
     pub block: u64,
+    /// The newest block of the node then.
+    pub head: u64,
     /// The tasks, oldest first.
     pub tasks: Vec<PurchasedTask>,
 }
@@ -49,7 +54,7 @@ pub struct TasksUpTo {
 /// What a worker reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskResult {
-    /// SHA-256 of the result.
+    /// Says which result; how it is made is the launcher's (`crates/enclave/README.md`).
     pub digest: B256,
     /// Where the result is.
     pub uri: String,
@@ -80,9 +85,10 @@ pub struct ListedEnclave {
 }
 
 impl Reader {
-    /// The tasks that name this worker, bought in block `from_block` or later.
+    /// The tasks that name this worker, bought in block `from_block` or in one of the 20,000 after it: a long history is
+    /// read in several goes, each from the block after [`TasksUpTo::block`], up to [`TasksUpTo::head`].
     ///
-    /// The newest blocks may be undone by a reorg: ask again for some blocks before [`TasksUpTo::block`].
+    /// The newest blocks may be undone by a reorg: ask again for some blocks before the head.
     ///
     /// # Errors
     /// When the node does not answer.
@@ -91,10 +97,11 @@ impl Reader {
         worker: Address,
         from_block: u64,
     ) -> Result<TasksUpTo, ChainError> {
-        let block = self.head().await?.number;
+        let head = self.head().await?.number;
+        let block = head.min(from_block.saturating_add(STEP));
         let filter = self.purchases().topic3(worker.into_word());
         let logs = self.logs(filter, from_block, block).await?;
-        Ok(TasksUpTo { block, tasks: logs.iter().filter_map(purchased).collect() })
+        Ok(TasksUpTo { block, head, tasks: logs.iter().filter_map(purchased).collect() })
     }
 
     /// The tasks that this requester bought in block `from_block` or later.
@@ -106,10 +113,10 @@ impl Reader {
         requester: Address,
         from_block: u64,
     ) -> Result<TasksUpTo, ChainError> {
-        let block = self.head().await?.number;
+        let head = self.head().await?.number;
         let filter = self.purchases().topic2(requester.into_word());
-        let logs = self.logs(filter, from_block, block).await?;
-        Ok(TasksUpTo { block, tasks: logs.iter().filter_map(purchased).collect() })
+        let logs = self.logs(filter, from_block, head).await?;
+        Ok(TasksUpTo { block: head, head, tasks: logs.iter().filter_map(purchased).collect() })
     }
 
     /// A task as it was bought; none when no log tells of it.

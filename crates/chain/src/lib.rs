@@ -8,6 +8,7 @@ mod error;
 mod history;
 mod reader;
 mod refusal;
+mod transaction;
 
 pub use contracts::{Contracts, Mined, Report};
 pub use deployment::{CodeHashes, Deployment, DeploymentError};

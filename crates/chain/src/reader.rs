@@ -1,10 +1,11 @@
 //! Questions to the contracts, as the newest block answers them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use alloy::{
     primitives::{Address, B256, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
+    transports::http::reqwest,
 };
 use sesame_domain::{
     AssetId, AssetKind, Authorization, Block, EnclaveId, Journal, Order, Registry, TaskId,
@@ -23,6 +24,12 @@ use crate::{
     },
     convert,
 };
+
+/// How long a node may take to accept a connection.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// How long a node may take to answer: one that is stopped or cut off keeps its connections open and says nothing.
+const ANSWERING: Duration = Duration::from_secs(30);
 
 /// Where an asset's content is and its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +68,7 @@ pub struct Escrow {
 #[derive(Clone)]
 pub struct Reader {
     pub(crate) node: Url,
+    pub(crate) http: reqwest::Client,
     pub(crate) provider: DynProvider,
     pub(crate) deployment: Deployment,
 }
@@ -82,8 +90,11 @@ impl Reader {
     /// When the node does not answer, follows another chain, or has other contracts at these addresses.
     pub async fn connect(rpc_url: &str, deployment: &Deployment) -> Result<Self, ChainError> {
         let node: Url = rpc_url.parse()?;
-        let provider = ProviderBuilder::new().connect_http(node.clone()).erased();
-        let reader = Self { node, provider, deployment: deployment.clone() };
+        let http =
+            reqwest::Client::builder().connect_timeout(CONNECTING).timeout(ANSWERING).build();
+        let http = http.map_err(|error| ChainError::NoClient(error.to_string()))?;
+        let provider = ProviderBuilder::new().connect_reqwest(http.clone(), node.clone()).erased();
+        let reader = Self { node, http, provider, deployment: deployment.clone() };
         reader.check().await?;
         Ok(reader)
     }
@@ -130,6 +141,17 @@ impl Reader {
             parent: block.header.parent_hash,
             timestamp: block.header.timestamp,
         })
+    }
+
+    /// The hash of the chain's first block, which tells it from others of the same id.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn genesis(&self) -> Result<B256, ChainError> {
+        let block = self.provider.get_block_by_number(0.into()).await;
+        let block = block.map_err(|error| self.failed(error))?;
+        let none = || ChainError::Malformed("the node has no first block".to_owned());
+        Ok(block.ok_or_else(none)?.header.hash)
     }
 
     /// How many times an asset changed hands.

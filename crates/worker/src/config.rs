@@ -1,10 +1,11 @@
 //! What a worker is told.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use sesame_chain::{Deployment, PurchasedTask};
 use sesame_domain::AssetId;
+use sesame_enclave::HostOptions;
 use url::Url;
 
 use crate::{TaskError, Tee};
@@ -38,6 +39,12 @@ pub struct Config {
     pub max_parallel: usize,
     /// Whose tasks run here.
     pub allowed: Allowed,
+    /// Where launchers look for content, how much of it there may be, and where results go.
+    pub options: HostOptions,
+    /// How long running tasks may take to end once the worker is told to stop; to their deadlines unless said.
+    pub drain_timeout: Option<Duration>,
+    /// Where to serve metrics; nowhere unless said.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Which tasks a worker runs: those of listed apps by listed requesters. An empty list lets in any.

@@ -1,6 +1,6 @@
 //! One TEE from its start to its last word.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{io, time::Duration};
 
 use sesame_domain::TaskId;
 use sesame_enclave::channel::{FromHost, MAX_LINE, Step, ToHost};
@@ -9,11 +9,11 @@ use sesame_protocol::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child, ChildStdin, Command},
+    process::{Child, ChildStdin},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::{Config, TaskError, folder::Folder};
+use crate::{Config, TaskError, folder::Folder, tee::Told};
 
 /// The longest that a voucher is good for, in seconds.
 const VOUCHER_LIFE: u64 = 600;
@@ -27,16 +27,22 @@ pub(crate) struct Launch<'a> {
     pub(crate) task: TaskId,
     pub(crate) deadline: u64,
     pub(crate) folder: &'a Folder,
+    /// Told of each step.
+    pub(crate) progress: &'a (dyn Fn(Step) + Sync),
 }
 
-/// Starts the TEE, vouches for its one key, and waits for its result.
+/// Starts the TEE, vouches for its one key, and waits for its result, or until the run is called off.
 pub(crate) async fn launch(
     launch: &Launch<'_>,
     now: fn() -> u64,
+    called_off: impl Future<Output = TaskError>,
 ) -> Result<SignedResult, TaskError> {
     let mut child = start(launch)?;
     let limit = Duration::from_secs(launch.deadline.saturating_sub(now())) + GRACE;
-    let said = tokio::time::timeout(limit, converse(launch, &mut child, now)).await;
+    let said = tokio::select! {
+        said = tokio::time::timeout(limit, converse(launch, &mut child, now)) => said,
+        error = called_off => Ok(Err(error)),
+    };
     // Dropping its input tells the TEE that nobody waits any more.
     drop(child.stdin.take());
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
@@ -48,23 +54,15 @@ pub(crate) async fn launch(
 fn start(launch: &Launch<'_>) -> Result<Child, TaskError> {
     let Config { tee, sms_identity, sms_url, .. } = launch.config;
     let log = launch.folder.new_file("launcher.log").map_err(TaskError::Folder)?;
-    Command::new(&tee.quoter)
-        .args(["--tee", &tee.imitated.to_string()])
-        .arg("--root-key")
-        .arg(&tee.root_key)
-        .arg("--launcher")
-        .arg(&tee.launcher)
-        .arg("--app")
-        .arg(launch.folder.app())
-        .args(["--sms-identity", &sms_identity.to_string(), "--"])
-        .args(["--task", &launch.task.to_string()])
-        .args(["--sms-url", sms_url.as_str()])
-        .args(["--deadline", &launch.deadline.to_string()])
-        .arg("--work-dir")
-        .arg(launch.folder.path())
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+    let told = Told {
+        task: launch.task,
+        sms_identity: *sms_identity,
+        sms_url,
+        deadline: launch.deadline,
+        folder: launch.folder,
+        options: &launch.config.options,
+    };
+    tee.command(&told)
         .stderr(log)
         // Of its own, so that an interrupt at the terminal lets running tasks end.
         .process_group(0)
@@ -98,7 +96,7 @@ async fn converse(
                 answer(&mut input, voucher).await.map_err(TaskError::Tee)?;
             }
             Ok(ToHost::Progress(step)) => {
-                debug!(task.id = %launch.task, ?step, "task {}: {step:?}", launch.task);
+                (launch.progress)(step);
                 after = Some(step);
             }
             Ok(ToHost::Result(result)) => break Ok(result),
@@ -144,16 +142,42 @@ mod tests {
         signers::local::PrivateKeySigner,
     };
     use sesame_chain::Deployment;
-    use sesame_domain::Imitated;
+    use sesame_domain::{EnclaveId, Imitated};
+    use sesame_enclave::limits::Limits;
     use sesame_protocol::denial::DenialBody;
 
     use super::*;
-    use crate::{Tee, run::now};
+    use crate::{Gramine, Oci, Runner, Simulated, Tee, run::now};
 
     /// Runs a TEE that is a shell script.
     async fn with_tee(
         script: &str,
         seconds: u64,
+    ) -> (Config, Result<SignedResult, TaskError>, String) {
+        with_tee_until(script, seconds, std::future::pending()).await
+    }
+
+    async fn with_tee_until(
+        script: &str,
+        seconds: u64,
+        called_off: impl Future<Output = TaskError>,
+    ) -> (Config, Result<SignedResult, TaskError>, String) {
+        let simulated = |quoter| {
+            Runner::Process(Simulated {
+                imitated: Imitated::Snp,
+                quoter,
+                root_key: "root".into(),
+                launcher: "launcher".into(),
+            })
+        };
+        with_runner(simulated, script, seconds, called_off).await
+    }
+
+    async fn with_runner(
+        runner: impl FnOnce(std::path::PathBuf) -> Runner,
+        script: &str,
+        seconds: u64,
+        called_off: impl Future<Output = TaskError>,
     ) -> (Config, Result<SignedResult, TaskError>, String) {
         let work_dir = tempfile::tempdir().unwrap();
         let quoter = work_dir.path().join("tee");
@@ -173,22 +197,21 @@ mod tests {
             sms_url: "http://127.0.0.1:1/".parse().unwrap(),
             sms_identity: Address::repeat_byte(4),
             work_dir: work_dir.path().to_owned(),
-            tee: Tee {
-                imitated: Imitated::Snp,
-                quoter,
-                root_key: "root".into(),
-                launcher: "launcher".into(),
-            },
+            tee: Tee { runner: runner(quoter), limits: Limits::default() },
             poll_interval: Duration::from_secs(1),
             max_parallel: 1,
             allowed: crate::Allowed::default(),
+            options: sesame_enclave::HostOptions::default(),
+            drain_timeout: None,
+            metrics: None,
         };
         let task = TaskId(B256::repeat_byte(7));
         let folder = Folder::of(&config.work_dir, task);
         folder.renew().unwrap();
         let deadline = now() + seconds;
-        let result =
-            launch(&Launch { config: &config, task, deadline, folder: &folder }, now).await;
+        let launched =
+            Launch { config: &config, task, deadline, folder: &folder, progress: &|_| {} };
+        let result = launch(&launched, now, called_off).await;
         let log = fs::read_to_string(folder.path().join("launcher.log")).unwrap();
         (config, result, log)
     }
@@ -214,6 +237,60 @@ mod tests {
         let (_, result, log) = with_tee(&format!("echo \"$*\" >&2\n{}", result()), 20).await;
         result.unwrap();
         assert!(log.starts_with("--tee snp --root-key root --launcher launcher "), "{log}");
+    }
+
+    /// What the host tells any launcher, after a folder's name is made the same.
+    fn told(config: &Config, log: &str) -> (String, String) {
+        let work_dir = config.work_dir.to_str().unwrap();
+        let log = log.lines().next().unwrap().replace(work_dir, "/work");
+        let deadline = log.split("--deadline ").nth(1).unwrap().split(' ').next().unwrap();
+        let log = log.replace(deadline, "DEADLINE");
+        let task = format!("0x{}", "07".repeat(32));
+        let (before, after) = log.split_once(&format!("--task {task} ")).unwrap();
+        (before.trim_end().to_owned(), after.replace(&task, "TASK"))
+    }
+
+    const LIMITS: &str = "--app-memory-mib 4096 --app-output-mib 1024 --app-processes 1024 \
+        --max-content-bytes 17179869184 --max-input-bytes 1073741824 --input-seconds 600 --allow-result-proxy false";
+
+    #[tokio::test]
+    async fn gramine_is_started_with_its_manifest_and_one_variable() {
+        let script =
+            format!("echo \"$* $SESAME_HOST_ARGS\" >&2; pwd >&2; /usr/bin/env >&2\n{}", result());
+        let enclave = EnclaveId(B256::repeat_byte(9));
+        let manifest = tempfile::tempdir().unwrap();
+        let folder = manifest.path().to_owned();
+        let gramine = |program| Runner::Gramine(Gramine { program, folder, enclave });
+        let (config, result, log) = with_runner(gramine, &script, 20, std::future::pending()).await;
+        result.unwrap();
+        assert_eq!(config.tee.enclave_id(b"any app", Address::ZERO).unwrap(), enclave);
+        let (before, after) = told(&config, &log);
+        assert_eq!(before, "sesame-enclave");
+        let expected = "--sms-url http://127.0.0.1:1/ --deadline DEADLINE --work-dir /work/TASK --sandbox none";
+        assert_eq!(after, format!("{expected} {LIMITS}"));
+        assert_eq!(log.lines().nth(1).unwrap(), manifest.path().to_str().unwrap());
+        assert!(!log.contains("CARGO"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_container_is_started_with_nothing_but_what_a_task_needs() {
+        let script = [&format!("echo \"$*\" >&2\n{}", vouch_for("08")), &result()[..]].join("\n");
+        let enclave = EnclaveId(B256::repeat_byte(9));
+        let oci = |program| Runner::Oci(Oci { program, image: "sesame:1".into(), enclave });
+        let (config, result, log) = with_runner(oci, &script, 20, std::future::pending()).await;
+        result.unwrap();
+        assert_eq!(config.tee.enclave_id(b"any app", Address::ZERO).unwrap(), enclave);
+        let (before, after) = told(&config, &log);
+        let task = format!("/work/0x{}", "07".repeat(32));
+        let expected = format!(
+            "run --rm --interactive --read-only --cap-drop=ALL --security-opt=no-new-privileges --ulimit=core=0:0 \
+             --memory=4096m --memory-swap=4096m --pids-limit=1024 --shm-size=4096m --tmpfs=/tmp:rw,nosuid,nodev,size=4096m \
+             --volume=/sys/kernel/config/tsm:/sys/kernel/config/tsm --volume={task}:{task} --volume={task}/app:/app/main:ro \
+             sesame:1 run --tee auto --app /app/main --sms-identity {}",
+            config.sms_identity
+        );
+        assert_eq!(before, expected);
+        assert!(after.ends_with(&format!("--sandbox none {LIMITS}")), "{after}");
     }
 
     #[tokio::test]
@@ -287,6 +364,18 @@ mod tests {
             panic!("{result:?}")
         };
         assert!(error.is_retryable(), "a TEE that broke down may be started again");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_called_off_is_told_and_waited_for() {
+        let script = "cat >/dev/null; echo 'nobody waits any more' >&2; exit 1";
+        let called_off = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            TaskError::Stopped
+        };
+        let (_, result, log) = with_tee_until(script, 100, called_off).await;
+        assert!(matches!(result, Err(TaskError::Stopped)), "{result:?}");
+        assert!(log.contains("nobody waits any more"), "{log}");
     }
 
     #[tokio::test]

@@ -2,11 +2,19 @@
 
 mod watch;
 
+mod book;
+
 mod run;
 
 mod launch;
 
 mod folder;
+
+mod work_dir;
+
+mod metrics;
+
+mod pause;
 
 mod tee;
 
@@ -18,7 +26,6 @@ mod error;
 mod testing;
 
 pub use config::{Allowed, Config, DEFAULT_PARALLEL, DEFAULT_POLL};
-pub use error::{TaskError, WorkerError};
-pub use run::{Outcome, run_task};
-pub use tee::Tee;
+pub use error::{Stopped, TaskError, WorkerError};
+pub use tee::{Gramine, Oci, Runner, Simulated, Tee};
 pub use watch::run;

@@ -1,17 +1,26 @@
 //! One task from the chain to the chain.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fs, io,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
-use sesame_chain::{ChainError, Contracts, PurchasedTask, Report};
+use sesame_chain::{Contracts, PurchasedTask, Report};
 use sesame_domain::{AssetSnapshot, TaskId, TaskStatus};
-use sesame_enclave::content;
+use sesame_enclave::{channel::Step, content};
 use sesame_protocol::results::SignedResult;
-use tracing::{debug, info};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use url::Url;
 
 use crate::{
     Config, TaskError,
+    error::passes,
     folder::Folder,
     launch::{Launch, launch},
+    metrics::Metrics,
+    pause::backoff,
 };
 
 /// No app is larger.
@@ -20,99 +29,167 @@ const MAX_APP: u64 = 1 << 30;
 /// The longest that an app may take to arrive: a server that trickles must not keep a worker from its other tasks.
 const APP_TIME: Duration = Duration::from_secs(600);
 
-/// How long to wait before the chain is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long the TEE of an earlier run may take to end once its worker is gone.
+const LEFTOVER: Duration = Duration::from_secs(30);
+
+/// How often the chain is asked whether a running task is still to be run.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// How a task went that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Its result is on the chain.
     Completed,
     /// There was nothing to do: it had ended.
     Ended(TaskStatus),
 }
 
-/// Runs one task and returns when its result is on the chain.
-///
-/// # Errors
-/// When there is no result, or the chain does not take it.
-pub async fn run_task(config: &Config, task: TaskId) -> Result<Outcome, TaskError> {
-    let contracts =
-        Contracts::connect(&config.rpc_url, &config.deployment, config.account.clone()).await?;
-    let purchase = contracts.purchase_of(task).await?.ok_or(TaskError::Unknown)?;
-    run_purchase(config, &contracts, &purchase).await
+/// What every run of a worker needs.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) contracts: Contracts,
+    pub(crate) metrics: Metrics,
+    /// Ends all runs at once.
+    pub(crate) stop: CancellationToken,
 }
 
-/// Runs a task that was found on the chain.
+impl Host {
+    pub(crate) fn new(config: Config, contracts: Contracts) -> Self {
+        Self { config, contracts, metrics: Metrics::new(), stop: CancellationToken::new() }
+    }
+
+    pub(crate) fn folder(&self, task: TaskId) -> Folder {
+        Folder::of(&self.config.work_dir, task)
+    }
+
+    /// Waits for work that can be dropped at any moment.
+    async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, TaskError>>,
+    ) -> Result<T, TaskError> {
+        self.stop.run_until_cancelled(work).await.unwrap_or(Err(TaskError::Stopped))
+    }
+}
+
+/// Runs a task that was found on the chain. Its result is kept in its folder even when the chain has it.
 pub(crate) async fn run_purchase(
-    config: &Config,
-    contracts: &Contracts,
+    host: &Host,
     purchase: &PurchasedTask,
 ) -> Result<Outcome, TaskError> {
-    let (task, order) = (purchase.id, &purchase.order);
-    let facts = contracts.task(task).await?.ok_or(TaskError::Unknown)?;
-    if facts.worker != contracts.account() {
+    let task = purchase.id;
+    let folder = host.folder(task);
+    let status = host.unless_stopped(check(host, purchase)).await?;
+    if status.is_final() {
+        return Ok(Outcome::Ended(status));
+    }
+    let kept = folder.result().map_err(TaskError::Folder)?;
+    let result = match kept {
+        // Even if a reorg undid the start: the chain is then told of that again, and of this result.
+        Some(result) => {
+            info!(task.id = %task, "task {task} has its result from an earlier run");
+            result
+        }
+        None => match produce(host, purchase, status, &folder).await {
+            Ok(result) => result,
+            Err(error) => {
+                folder.give_up();
+                let TaskError::Over(status) = error else { return Err(error) };
+                return Ok(Outcome::Ended(status));
+            }
+        },
+    };
+    folder.sweep();
+    let begun = Instant::now();
+    let deadline = purchase.order.deadline;
+    let outcome = host.unless_stopped(report(&host.contracts, task, deadline, &result)).await?;
+    if outcome == Outcome::Completed {
+        host.metrics.took("reported", begun.elapsed());
+        info!(task.id = %task, result.digest = %result.digest, "task {task} completed");
+    }
+    Ok(outcome)
+}
+
+/// What the chain says of the task, if it is one that this worker may run.
+async fn check(host: &Host, purchase: &PurchasedTask) -> Result<TaskStatus, TaskError> {
+    let order = &purchase.order;
+    let facts = host.contracts.task(purchase.id).await?.ok_or(TaskError::Unknown)?;
+    if facts.worker != host.contracts.account() {
         return Err(TaskError::NotOurs);
     }
-    if order.sms != config.sms_identity {
+    if order.sms != host.config.sms_identity {
         return Err(TaskError::WrongSms);
     }
-    if facts.status.is_final() {
-        return Ok(Outcome::Ended(facts.status));
-    }
-    if now() > order.deadline {
+    if !facts.status.is_final() && now() > order.deadline {
         return Err(TaskError::Overdue { deadline: order.deadline });
     }
-    let folder = Folder::of(&config.work_dir, task);
-    let kept = folder.result().map_err(TaskError::Folder)?;
-    let result = match kept.filter(|_| facts.status == TaskStatus::Started) {
-        Some(result) => result,
-        None => {
-            config.allowed.check(purchase)?;
-            let result = produce(config, contracts, purchase, facts.status, &folder).await;
-            if result.is_err() {
-                folder.tidy();
-            }
-            result?
-        }
-    };
-    report(contracts, task, order.deadline, &result).await?;
-    folder.tidy();
-    info!(task.id = %task, result.digest = %result.digest, "task {task} completed");
-    Ok(Outcome::Completed)
+    Ok(facts.status)
 }
 
 /// Everything up to the result. Nothing is written to the chain before what would run is known to be the pinned enclave.
 async fn produce(
-    config: &Config,
-    contracts: &Contracts,
+    host: &Host,
     purchase: &PurchasedTask,
     status: TaskStatus,
     folder: &Folder,
 ) -> Result<SignedResult, TaskError> {
     let (task, order) = (purchase.id, &purchase.order);
+    host.config.allowed.check(purchase)?;
+    let vacated = async { folder.vacated(LEFTOVER).await.map_err(TaskError::Leftover) };
+    host.unless_stopped(vacated).await?;
     folder.renew().map_err(TaskError::Folder)?;
-    let app = fetch_app(&purchase.app, app_time(order.deadline, now())).await?;
-    let (tee, sms, copy) = (config.tee.clone(), config.sms_identity, folder.app());
-    let got = tokio::task::spawn_blocking(move || {
-        std::fs::write(copy, &app).map_err(TaskError::Folder)?;
-        tee.enclave_id(&app, sms)
-    })
-    .await
-    .map_err(|error| TaskError::Tee(error.into()))??;
-    if got != order.enclave {
-        return Err(TaskError::WrongEnclave { expected: order.enclave, got });
-    }
+    host.metrics.began();
+    let steps = Steps::new(host, task);
+    let (gateways, time) = (&host.config.options.ipfs_gateways, app_time(order.deadline, now()));
+    host.unless_stopped(fetch_app(folder, &purchase.app, gateways, time)).await?;
+    steps.done("fetched");
+    check_enclave(host, purchase, folder).await?;
+    steps.done("measured");
     if status == TaskStatus::Purchased {
-        start(contracts, task).await?;
+        host.unless_stopped(start(&host.contracts, task)).await?;
+        steps.done("started");
     }
-    let (deadline, launched) =
-        (order.deadline, &Launch { config, task, deadline: order.deadline, folder });
-    debug!(task.id = %task, deadline, "task {task} launched");
-    let result = launch(launched, now).await?;
-    folder.keep_result(&result).map_err(TaskError::Folder)?;
+    let launched = &Launch {
+        config: &host.config,
+        task,
+        deadline: order.deadline,
+        folder,
+        progress: &|step| steps.done(name(step)),
+    };
+    debug!(task.id = %task, order.deadline, "task {task} launched");
+    let result = launch(launched, now, called_off(host, task)).await?;
+    keep(folder, &result).await;
     Ok(result)
+}
+
+/// The enclave that would run is the pinned one.
+async fn check_enclave(
+    host: &Host,
+    purchase: &PurchasedTask,
+    folder: &Folder,
+) -> Result<(), TaskError> {
+    let (tee, sms, copy) = (host.config.tee.clone(), host.config.sms_identity, folder.app());
+    let measured = tokio::task::spawn_blocking(move || {
+        let app = fs::read(copy).map_err(TaskError::Folder)?;
+        tee.enclave_id(&app, sms)
+    });
+    let got = measured.await.map_err(|error| TaskError::Tee(error.into()))??;
+    if got == purchase.order.enclave {
+        Ok(())
+    } else {
+        Err(TaskError::WrongEnclave { expected: purchase.order.enclave, got })
+    }
+}
+
+/// Keeps the result so that the task is not run again, whatever happens to this process. One that cannot be kept is reported
+/// all the same.
+async fn keep(folder: &Folder, result: &SignedResult) {
+    let (folder, result) = (folder.clone(), result.clone());
+    let kept = tokio::task::spawn_blocking(move || folder.keep_result(&result)).await;
+    if let Err(error) = kept.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        warn!(%error, "cannot keep the result: a worker that is killed now runs the task again");
+    }
 }
 
 /// How long the app may take to arrive: not past the task's deadline, and never longer than [`APP_TIME`].
@@ -120,24 +197,81 @@ fn app_time(deadline: u64, now: u64) -> Duration {
     Duration::from_secs(deadline.saturating_sub(now)).min(APP_TIME)
 }
 
-async fn fetch_app(app: &AssetSnapshot, limit: Duration) -> Result<Vec<u8>, TaskError> {
-    let http = content::http().map_err(TaskError::App)?;
-    let mut bytes = Vec::new();
-    let fetched = content::fetch(&http, &app.uri, app.digest, MAX_APP, &mut bytes);
+async fn fetch_app(
+    folder: &Folder,
+    app: &AssetSnapshot,
+    gateways: &[Url],
+    limit: Duration,
+) -> Result<(), TaskError> {
+    let fetcher = content::Fetcher::new(gateways).map_err(TaskError::App)?;
+    let mut copy = folder.new_app().map_err(TaskError::Folder)?;
+    let fetched = fetcher.fetch(&app.uri, app.digest, MAX_APP, &mut copy);
     let fetched = tokio::time::timeout(limit, fetched).await;
     fetched.map_err(|_| TaskError::SlowApp { limit })?.map_err(TaskError::App)?;
-    Ok(bytes)
+    Ok(())
+}
+
+/// Reports how a run goes: each step with its time since the one before.
+struct Steps<'a> {
+    host: &'a Host,
+    task: TaskId,
+    since: Mutex<Instant>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(host: &'a Host, task: TaskId) -> Self {
+        Self { host, task, since: Mutex::new(Instant::now()) }
+    }
+
+    fn done(&self, step: &'static str) {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = since.elapsed();
+        *since = Instant::now();
+        self.host.metrics.took(step, took);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        info!(task.id = %self.task, took_ms, "task {} {step}", self.task);
+    }
+}
+
+const fn name(step: Step) -> &'static str {
+    match step {
+        Step::Attested => "attested",
+        Step::Released => "released",
+        Step::Prepared => "prepared",
+        Step::Ran => "ran",
+    }
+}
+
+/// Ready with the reason once a running task is not to be run any more. One whose start a reorg undid is started again.
+async fn called_off(host: &Host, task: TaskId) -> TaskError {
+    let watched = async {
+        loop {
+            tokio::time::sleep(WATCH).await;
+            match host.contracts.task_status(task).await {
+                Ok(Some(status)) if status.is_final() => return TaskError::Over(status),
+                Ok(Some(TaskStatus::Purchased)) => {
+                    if let Err(error) = start(&host.contracts, task).await {
+                        debug!(task.id = %task, %error, "task {task} cannot be started again");
+                    }
+                }
+                Ok(None) => return TaskError::Unknown,
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+    };
+    host.stop.run_until_cancelled(watched).await.unwrap_or(TaskError::Stopped)
 }
 
 async fn start(contracts: &Contracts, task: TaskId) -> Result<(), TaskError> {
     match contracts.start(task).await {
         Ok(mined) => {
-            info!(task.id = %task, block.number = mined.block.number, "task {task} started");
+            debug!(task.id = %task, block.number = mined.block.number, "task {task} is started");
             Ok(())
         }
         // An earlier attempt's transaction may have come late.
         Err(error) => match contracts.task_status(task).await? {
             Some(TaskStatus::Started) => Ok(()),
+            Some(status) if status.is_final() => Err(TaskError::Over(status)),
             _ => Err(error.into()),
         },
     }
@@ -149,20 +283,45 @@ async fn report(
     task: TaskId,
     deadline: u64,
     result: &SignedResult,
-) -> Result<(), TaskError> {
+) -> Result<Outcome, TaskError> {
+    let mut attempts = 0;
     loop {
-        let Err(error) = contracts.complete(task, report_of(result)).await else {
-            return Ok(());
+        let error = match report_once(contracts, task, result).await {
+            Err(TaskError::Chain(error)) => error,
+            ended => return ended,
         };
-        if matches!(contracts.task_status(task).await, Ok(Some(TaskStatus::Completed))) {
-            return Ok(());
-        }
-        let later = error.is_retryable() || matches!(error, ChainError::NotMined { .. });
-        if !later || now() > deadline {
+        if !passes(&error) {
             return Err(error.into());
         }
+        if now() > deadline {
+            return Err(TaskError::Overdue { deadline });
+        }
+        attempts += 1;
         debug!(task.id = %task, %error, "task {task}: the chain does not take the result yet");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(backoff(attempts)).await;
+    }
+}
+
+async fn report_once(
+    contracts: &Contracts,
+    task: TaskId,
+    result: &SignedResult,
+) -> Result<Outcome, TaskError> {
+    match contracts.task_status(task).await? {
+        Some(TaskStatus::Completed) => return Ok(Outcome::Completed),
+        Some(status) if status.is_final() => return Ok(Outcome::Ended(status)),
+        // A reorg undid the start.
+        Some(TaskStatus::Purchased) => start(contracts, task).await?,
+        Some(_) => {}
+        None => return Err(TaskError::Unknown),
+    }
+    match contracts.complete(task, report_of(result)).await {
+        Ok(_) => Ok(Outcome::Completed),
+        // An earlier transaction may have come late.
+        Err(error) => match contracts.task_status(task).await? {
+            Some(TaskStatus::Completed) => Ok(Outcome::Completed),
+            _ => Err(error.into()),
+        },
     }
 }
 
@@ -223,9 +382,12 @@ mod tests {
         };
         let mut app = purchase(AssetId(B256::ZERO), Address::ZERO).app;
         app.uri = format!("http://{address}/app");
+        let work_dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(work_dir.path(), TaskId::default());
+        folder.renew().unwrap();
         let limit = Duration::from_millis(300);
         let error = tokio::select! {
-            fetched = fetch_app(&app, limit) => fetched.unwrap_err(),
+            fetched = fetch_app(&folder, &app, &[], limit) => fetched.unwrap_err(),
             () = trickle => unreachable!("it trickles on"),
         };
         assert!(matches!(error, TaskError::SlowApp { .. }), "{error}");
