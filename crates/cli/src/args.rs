@@ -13,7 +13,8 @@ use crate::commands::{
 };
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 refused by a contract or denied by the SMS, 64 misused.
+Exit codes: 0 done, 1 failed, 2 refused by a contract or denied by the SMS, 3 a worker's tasks were
+interrupted, 64 misused.
 
 Examples:
   export SESAME_RPC_URL=http://127.0.0.1:8545 SESAME_SMS_URL=http://127.0.0.1:8080
@@ -67,6 +68,16 @@ pub(crate) struct GlobalArgs {
     /// How much to log to stderr; RUST_LOG wins. `info` for serve and worker, `warn` for the rest by default.
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
+    /// How to log to stderr: lines for people, or a JSON object on each line for programs.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 /// How much to log.

@@ -9,6 +9,8 @@ use crate::output::plain;
 pub(crate) const FAILED: u8 = 1;
 /// A contract refused or the SMS denied.
 pub(crate) const REFUSED: u8 = 2;
+/// A worker was told to end its tasks before they had a result.
+pub(crate) const INTERRUPTED: u8 = 3;
 /// The command line makes no sense, as `sysexits.h` numbers it.
 pub(crate) const USAGE: u8 = 64;
 

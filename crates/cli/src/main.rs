@@ -14,7 +14,12 @@ use std::{process::ExitCode, time::SystemTime};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::{args::Cli, context::Context, failure::USAGE, output::Output};
+use crate::{
+    args::{Cli, LogFormat},
+    context::Context,
+    failure::USAGE,
+    output::Output,
+};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,5 +56,9 @@ fn start_logging(cli: &Cli) {
     let level = cli.global.log_level.unwrap_or_else(|| cli.command.log_level());
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.global.log_format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
 }

@@ -15,12 +15,13 @@ use serde_json::json;
 use sesame_chain::Content;
 use sesame_client::owner::PushOptions;
 use sesame_domain::SecretId;
+use zeroize::Zeroizing;
 
 use super::{
     asset::{self, ShowArgs, TransferArgs},
     mined, secret,
 };
-use crate::{account::create_private, context::Context, output::Answer, parse};
+use crate::{account::create_private, context::Context, failure::Misuse, output::Answer, parse};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
@@ -32,6 +33,16 @@ Example:
 The file is encrypted in the age format to a new key. Publish the encrypted file under the uri; without --uri its own path is
 registered, which helps on one machine only. The key lies beside it as OUT.key until the SMS has acknowledged it.")]
     Protect(ProtectArgs),
+    /// Register a file that is encrypted already, in the age format or in iExec's, and push its key to the SMS.
+    #[command(after_help = "\
+Example:
+  age-keygen -o table.key && age -r age1… -o table.csv.age table.csv
+  sesame data register table.csv.age --key-file table.key --uri ipfs://bafy…
+  sesame data register dataset.bin --key-file dataset.secret --uri https://example.org/dataset.bin
+
+Of the age format the key is the identity (AGE-SECRET-KEY-1…), of iExec's the base64 text of its 32 bytes. Enclaves get it, and
+their apps what it opens.")]
+    Register(RegisterArgs),
     /// Show what the registry says about a protected data.
     #[command(after_help = "Example:\n  sesame data show 0x…")]
     Show(ShowArgs),
@@ -62,17 +73,39 @@ pub(crate) struct ProtectArgs {
     wait: Duration,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// The encrypted file.
+    file: PathBuf,
+    /// The file with its key; mode 0600.
+    #[arg(long, value_name = "FILE")]
+    key_file: PathBuf,
+    /// Where enclaves will find the encrypted file; its own path by default, which helps on one machine only.
+    #[arg(long, value_name = "URI")]
+    uri: Option<String>,
+    /// Tells apart protected data of the same content and account.
+    #[arg(long, value_name = "BYTES32", value_parser = parse::bytes32, default_value_t = B256::ZERO)]
+    salt: B256,
+    /// The key goes with the data when it is sold; otherwise a sale ends it.
+    #[arg(long)]
+    transferable: bool,
+    /// For how long to try to push the key while the registration is not confirmed yet.
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "10m")]
+    wait: Duration,
+}
+
 pub(crate) async fn run(command: DataCommand, context: &Context) -> anyhow::Result<()> {
     match command {
         DataCommand::Protect(args) => protect(args, context).await,
+        DataCommand::Register(args) => register(args, context).await,
         DataCommand::Show(args) => asset::show(&args, context).await,
         DataCommand::Transfer(args) => asset::transfer(&args, context).await,
     }
 }
 
 async fn protect(args: ProtectArgs, context: &Context) -> anyhow::Result<()> {
-    let owner = context.owner()?;
-    let contracts = context.contracts().await?;
+    // Who cannot push keys had better not begin.
+    let _ = context.owner()?;
     let identity = Identity::generate();
     let key_path = key_path(&args.out);
     encrypt(&args.file, &args.out, &identity).with_context(|| {
@@ -80,28 +113,60 @@ async fn protect(args: ProtectArgs, context: &Context) -> anyhow::Result<()> {
     })?;
     keep_key(&key_path, &identity)
         .with_context(|| format!("cannot keep the key in {}", key_path.display()))?;
-    let content = asset::content_of(&args.out, args.uri)?;
-    let asset = contracts.register_data(&content, B256::ZERO).await;
+    let registration = RegisterArgs {
+        file: args.out,
+        key_file: key_path.clone(),
+        uri: args.uri,
+        salt: B256::ZERO,
+        transferable: args.transferable,
+        wait: args.wait,
+    };
+    let answer = register_and_push(registration, context).await?;
+    fs::remove_file(&key_path)
+        .with_context(|| format!("the key is pushed, but {} remains", key_path.display()))?;
+    context.output.show(&answer);
+    Ok(())
+}
+
+async fn register(args: RegisterArgs, context: &Context) -> anyhow::Result<()> {
+    context.output.show(&register_and_push(args, context).await?);
+    Ok(())
+}
+
+async fn register_and_push(args: RegisterArgs, context: &Context) -> anyhow::Result<Answer> {
+    let RegisterArgs { file, key_file, uri, salt, transferable, wait } = args;
+    let owner = context.owner()?;
+    let key = read_key(&key_file)?;
+    let contracts = context.contracts().await?;
+    let content = asset::content_of(&file, uri)?;
+    let asset = contracts.register_data(&content, salt).await;
     let asset = asset.context("cannot register the protected data")?;
     context.output.note(&format!("registered {}", asset.result));
 
-    let options = PushOptions {
-        transferable: args.transferable,
-        content_digest: content.digest,
-        ..PushOptions::default()
-    };
+    let options =
+        PushOptions { transferable, content_digest: content.digest, ..PushOptions::default() };
     let resource = SecretId::Asset(asset.result);
-    let key = identity.to_string();
-    let value = key.expose_secret().as_bytes();
-    let pushed = secret::push(&owner, &resource, value, &options, args.wait, context).await;
+    let pushed = secret::push(&owner, &resource, &key, &options, wait, context).await;
     let pushed = pushed.with_context(|| {
-        let (key, id) = (key_path.display(), asset.result);
+        let (key, id) = (key_file.display(), asset.result);
         format!("{id} is registered but its key is not pushed; do it by `sesame secret push --data {id} --file {key}`")
     })?;
-    fs::remove_file(&key_path)
-        .with_context(|| format!("the key is pushed, but {} remains", key_path.display()))?;
-    context.output.show(&protected(&asset, &content, &args.out, pushed.version));
-    Ok(())
+    Ok(protected(&asset, &content, &file, pushed.version))
+}
+
+/// The key without the lines around it that `age-keygen` writes.
+fn read_key(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.with_context(|| format!("cannot read the key in {}", path.display()))?;
+    let lines = text.lines().map(str::trim);
+    let mut keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(Zeroizing::new(key.as_bytes().to_vec())),
+        _ => {
+            let hint = "give a file with one key, as age-keygen makes it or as base64";
+            Err(Misuse::new("the file holds not exactly one key", hint).into())
+        }
+    }
 }
 
 fn protected(
@@ -163,5 +228,23 @@ mod tests {
         assert_eq!(age::decrypt(&kept, &sealed).unwrap(), b"a,b\n1,2\n");
         assert!(age::decrypt(&Identity::generate(), &sealed).is_err());
         assert!(encrypt(&from, &to, &identity).is_err(), "nothing is overwritten");
+    }
+
+    #[test]
+    fn a_key_is_read_as_age_keygen_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            read_key(&path).map(|key| key.to_vec())
+        };
+        let keygen = "# created: 2026-01-01T00:00:00Z\n# public key: age1x\nAGE-SECRET-KEY-1X\n";
+        assert_eq!(read(keygen).unwrap(), b"AGE-SECRET-KEY-1X");
+        assert_eq!(read("BwcH").unwrap(), b"BwcH");
+        for refused in ["", "# nothing\n", "one\ntwo\n"] {
+            assert!(read(refused).is_err(), "{refused:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(read_key(&path).is_err());
     }
 }

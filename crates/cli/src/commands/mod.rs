@@ -7,9 +7,11 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod enclave;
 pub(crate) mod explain;
+mod host;
 mod hsm;
 pub(crate) mod index;
 pub(crate) mod receipts;
+mod result;
 pub(crate) mod secret;
 pub(crate) mod serve;
 mod status;
@@ -27,7 +29,7 @@ use crate::{args::Command, context::Context};
 pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u8> {
     match command {
         Command::Serve(args) => serve::run(*args, context).await?,
-        Command::Worker(args) => worker::run(*args, context).await?,
+        Command::Worker(args) => return worker::run(*args, context).await,
         Command::Account(command) => account::run(&command, context).await?,
         Command::App(command) => app::run(command, context).await?,
         Command::Data(command) => data::run(command, context).await?,

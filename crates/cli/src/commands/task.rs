@@ -1,15 +1,22 @@
 //! `sesame task`.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sesame_chain::{Contracts, Escrow, Mined, PurchasedTask, TaskFacts, TaskResult};
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, TaskId};
+use sesame_enclave::{
+    params::Params,
+    seal::{NotAResultKey, ResultKey},
+};
 
-use super::{amount, currency, mined};
+use super::{
+    amount, currency, mined,
+    result::{self, ResultArgs},
+};
 use crate::{context::Context, failure::Misuse, output::Answer, parse};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +28,7 @@ Example:
     --secret 1=api-token --secret 2=salt --worker 0x<worker> --deadline-in 10m
   sesame task buy --app 0x<app> --enclave 0x<enclave> --worker 0x<worker> --reward 0.002ether --max-cost 0.05ether
   sesame task buy --app 0x<app> --enclave 0x<enclave> --worker 0x<worker> --currency 0x<token> --approve
+  sesame task buy --app 0x<app> --enclave 0x<enclave> --worker 0x<worker> --params '--sum units' --result-key age1…
 
 It costs the prices of the app and of each data, and the worker's reward. The contract holds that until the task ends:
 completed, it pays owners and worker; cancelled or expired, it comes back. Of an ERC-20, the contract takes what you have
@@ -31,6 +39,15 @@ The whole order is public on the chain: params, and the names of the secrets tha
     /// Show a task as the chain knows it.
     #[command(after_help = "Example:\n  sesame task show 0x<task>")]
     Show(TaskArgs),
+    /// Fetch a task's result, check it against the chain, and open it.
+    #[command(after_help = "\
+Example:
+  sesame task result 0x<task> --out result --identity key.txt
+
+The result is fetched from where the chain says that it is: a folder or a file of this machine, or an http(s) address. What the
+digest on the chain does not cover is left out. A result is encrypted where the order names a key (`sesame task buy
+--result-key`). To an age recipient, it opens here with --identity; to an RSA key, it is checked and kept as it is.")]
+    Result(ResultArgs),
     /// Cancel a task of yours that has not started.
     #[command(after_help = "Example:\n  sesame task cancel 0x<task>")]
     Cancel(TaskArgs),
@@ -103,15 +120,53 @@ pub(crate) struct BuyArgs {
     /// First let the task registry take what the task may cost, of the ERC-20 that --currency names.
     #[arg(long, requires = "currency")]
     approve: bool,
-    /// What the app is told; public on the chain.
+    /// What the app is told; public on the chain. Its arguments, or iExec's JSON.
     #[arg(long, value_name = "TEXT", default_value = "")]
     params: String,
+    /// Have the result encrypted to this public key: an age recipient (age1…, which age-keygen prints), or an RSA key in PEM or
+    /// its base64. Goes into the params as sesame_result_key.
+    #[arg(long, value_name = "KEY")]
+    result_key: Option<ResultKeyText>,
+}
+
+/// A key to encrypt results to, as it was written.
+#[derive(Debug, Clone)]
+struct ResultKeyText(String);
+
+impl FromStr for ResultKeyText {
+    type Err = NotAResultKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<ResultKey>().map(|_| Self(text.to_owned()))
+    }
+}
+
+/// The params with the key in them, as launchers will read them.
+fn params(text: String, key: Option<ResultKeyText>) -> anyhow::Result<String> {
+    let params = match key {
+        None => text,
+        Some(ResultKeyText(key)) => {
+            let object = serde_json::from_str::<Map<String, Value>>(&text);
+            let mut object = object.unwrap_or_else(|_| match text.is_empty() {
+                true => Map::new(),
+                false => [("iexec_args".to_owned(), json!(text))].into_iter().collect(),
+            });
+            object.insert("sesame_result_key".to_owned(), json!(key));
+            Value::Object(object).to_string()
+        }
+    };
+    if let Err(error) = Params::parse(&params) {
+        let hint = "`sesame task buy --help` and crates/enclave/README.md say what params may hold";
+        return Err(Misuse::new(format!("no launcher takes these params: {error}"), hint).into());
+    }
+    Ok(params)
 }
 
 pub(crate) async fn run(command: TaskCommand, context: &Context) -> anyhow::Result<()> {
     match command {
         TaskCommand::Buy(args) => buy(*args, context).await,
         TaskCommand::Show(args) => show(args.task, context).await,
+        TaskCommand::Result(args) => result::run(args, context).await,
         TaskCommand::Cancel(args) => {
             let done = context.contracts().await?.cancel(args.task).await;
             ended(args.task, "cancelled", &done.context("cannot cancel the task")?, context);
@@ -147,7 +202,7 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
         currency: args.currency,
         reward: args.reward,
         max_cost: U256::ZERO,
-        params: args.params,
+        params: params(args.params, args.result_key)?,
     };
     let cost = contracts.cost_of(&order).await.context("cannot tell what the task costs")?;
     order.max_cost = args.max_cost.unwrap_or(cost);
@@ -267,4 +322,37 @@ fn fields(
         ("result_digest", json!(result.map(|result| result.digest))),
         ("result_uri", json!(result.map(|result| &result.uri))),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_key_joins_what_the_app_is_told() {
+        let key = age::x25519::Identity::generate().to_public().to_string();
+        let with_key = |text: &str| params(text.to_owned(), Some(key.parse().unwrap())).unwrap();
+        for (text, args) in [
+            ("", vec![]),
+            ("--sum 'a b'", vec!["--sum", "a b"]),
+            (r#"{"iexec_args":"--sum"}"#, vec!["--sum"]),
+            ("12", vec!["12"]),
+        ] {
+            let read = Params::parse(&with_key(text)).unwrap();
+            assert!(read.result_key.is_some(), "{text}");
+            assert_eq!(read.args, args, "{text}");
+        }
+        assert_eq!(params("--sum".to_owned(), None).unwrap(), "--sum");
+    }
+
+    #[test]
+    fn params_that_no_launcher_takes_are_not_bought() {
+        let key: ResultKeyText =
+            age::x25519::Identity::generate().to_public().to_string().parse().unwrap();
+        let refused = |text: &str, key| params(text.to_owned(), key).unwrap_err().to_string();
+        assert!(refused("--name 'a", None).contains("quote"));
+        assert!(refused(r#"{"iexec_result_encryption":true}"#, None).contains("without a key"));
+        assert!(refused(r#"{"iexec_argz":"a"}"#, Some(key)).contains("iexec_argz"));
+        assert!("age1none".parse::<ResultKeyText>().is_err());
+    }
 }
