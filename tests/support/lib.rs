@@ -7,6 +7,7 @@
 mod answer;
 mod balancer;
 mod chance;
+mod cli;
 mod drip;
 mod enclave;
 mod hsm;
@@ -19,11 +20,13 @@ mod scene;
 mod service;
 mod truth;
 mod wait;
+mod workshop;
 mod world;
 
 pub use answer::{Answer, codes_of};
 pub use balancer::Balancer;
 pub use chance::seeded;
+pub use cli::Cli;
 pub use drip::drip;
 pub use enclave::{Attester, Build, Enclave};
 pub use hsm::SoftHsm;
@@ -36,6 +39,7 @@ pub use scene::{Scene, key_of};
 pub use service::Sms;
 pub use truth::Truth;
 pub use wait::{eventually, now};
+pub use workshop::{Worker, Workshop};
 pub use world::{Options, World};
 
 /// The root of the repository.
