@@ -5,6 +5,7 @@
 mod actors;
 mod backfill;
 mod bare;
+mod data;
 mod decision;
 mod eth_call;
 mod events;
@@ -13,6 +14,7 @@ mod figures;
 mod floor;
 mod follower;
 mod ground;
+mod launch;
 mod load;
 mod owner;
 mod rcar;
@@ -22,6 +24,7 @@ mod scale;
 mod secrets;
 mod synthetic;
 mod unwind;
+mod vault;
 mod verify;
 mod visible;
 mod wire;
@@ -29,7 +32,7 @@ mod wire;
 use figures::Figures;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 13] = [
+const NAMES: [&[&str]; 17] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -41,8 +44,12 @@ const NAMES: [&[&str]; 13] = [
     receipts::NAMES,
     receipts::MILLION,
     secrets::NAMES,
+    vault::NAMES,
     rcar::NAMES,
+    launch::NAMES,
     rcar::MILLION,
+    data::NAMES,
+    data::LARGE,
 ];
 
 #[tokio::main]
@@ -52,6 +59,11 @@ async fn main() -> anyhow::Result<()> {
         && first == backfill::CHILD
     {
         return backfill::child(order).await;
+    }
+    if let [first, digest, path] = arguments.as_slice()
+        && first == data::CHILD
+    {
+        return data::child(digest, path).await;
     }
     let (options, names): (Vec<_>, Vec<_>) =
         arguments.into_iter().partition(|argument| argument.starts_with("--"));
@@ -88,8 +100,21 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     if figures.want(secrets::NAMES) {
         secrets::measure(figures).await?;
     }
+    if figures.want(vault::NAMES) {
+        // The database's client waits for its own threads.
+        tokio::task::block_in_place(|| vault::measure(figures, folder.path()))?;
+    }
     if figures.want(rcar::NAMES) {
         rcar::measure(figures).await?;
+    }
+    if figures.want(launch::NAMES) {
+        launch::measure(figures).await?;
+    }
+    if figures.want(data::NAMES) {
+        data::measure(figures, folder.path()).await?;
+    }
+    if !figures.names.is_empty() && figures.want(data::LARGE) {
+        data::large(figures, folder.path())?;
     }
     if figures.quick {
         return Ok(());
