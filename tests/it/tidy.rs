@@ -47,7 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const HEAVY: &[(&str, &[&str])] = &[
     ("rocksdb", &["sesame-view", "sesame-vault", "sesame-receipts"]),
     ("tokio-postgres", &["sesame-vault"]),
-    ("axum", &["sesame-sms"]),
+    ("axum", &["sesame-sms", "sesame-worker"]),
     ("cryptoki", &["sesame-vault"]),
     ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),

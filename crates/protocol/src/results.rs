@@ -37,7 +37,7 @@ mod structs {
             bytes32 task;
             /// Keccak-256 of the signed bundle that the run was made with.
             bytes32 bundleDigest;
-            /// SHA-256 of the result.
+            /// Says which result; how it is made is the launcher's (`crates/enclave/README.md`).
             bytes32 resultDigest;
             /// Where the result is.
             string resultUri;
@@ -138,7 +138,7 @@ fn presentation(task: B256, key: Address, nonce: &str) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedResult {
-    /// SHA-256 of the result.
+    /// Says which result; how it is made is the launcher's (`crates/enclave/README.md`).
     pub digest: B256,
     /// Where the result is.
     pub uri: String,
