@@ -187,7 +187,6 @@ async fn a_node_that_goes_away_or_talks_nonsense_costs_no_run() {
         node.tell(Tale::Busy(10));
         worker.says("cannot ask the chain for tasks").await;
         worker.says(&format!("task {task} ran")).await;
-        // The pauses between its questions grow: more tales take more patience than a story has.
         for tale in [Tale::Truncate, Tale::NullCalls] {
             node.tell(tale);
             let asked = node.asked("eth_call").len();
@@ -201,6 +200,24 @@ async fn a_node_that_goes_away_or_talks_nonsense_costs_no_run() {
     })
     .await;
     worker.says("the node answers again").await;
+    assert_eq!(worker.said().matches(&prepared(task)).count(), 1, "it ran once");
+}
+
+/// What a worker needs for its report is no block.
+#[tokio::test]
+async fn a_node_that_has_no_blocks_takes_a_result_all_the_same() {
+    let (world, mut shop, order) = scene(SLOW, &[]).await;
+    let node = Liar::before(world.node.url(), Tale::Truth).await;
+    shop.rpc_url = node.url();
+    let task = world.buy(&order).await;
+    let mut worker = shop.start();
+    while_the_chain_grows(&world, async {
+        running(&mut worker, &shop, &order, task).await;
+        node.tell(Tale::NullBlocks);
+        worker.says("cannot ask the chain for tasks").await;
+        completed(&world, task).await;
+    })
+    .await;
     assert_eq!(worker.said().matches(&prepared(task)).count(), 1, "it ran once");
 }
 

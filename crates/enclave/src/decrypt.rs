@@ -53,6 +53,14 @@ pub enum DecryptError {
     Swapped(#[source] ContentError),
 }
 
+/// Whether these bytes, as an owner would push them, are a key of either format.
+///
+/// # Errors
+/// When they are none.
+pub fn check_key(key: &[u8]) -> Result<(), DecryptError> {
+    Key::parse(key).map(drop)
+}
+
 /// Decrypts content into `sink` with the pushed key, and checks its digest once more.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+mod processes;
+
 use std::{
     ffi::OsString,
     fs,
@@ -23,6 +25,8 @@ use sesame_enclave::{
     sandbox::{Confinement, Folders, Sandbox},
 };
 use tempfile::TempDir;
+
+use processes::descendants;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -404,21 +408,6 @@ async fn while_it_runs(world: &World, look: impl FnOnce(Vec<u32>) + Send + 'stat
     let result = world.run(WAIT).await;
     looking.join().unwrap();
     assert!(result.is_ok(), "{result:?}");
-}
-
-/// The processes below one.
-fn descendants(process: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
-        if parent.is_some_and(|parent| parent.parse() == Ok(process)) {
-            found.push(id);
-            found.extend(descendants(id));
-        }
-    }
-    found
 }
 
 #[tokio::test]

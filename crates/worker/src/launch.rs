@@ -242,7 +242,7 @@ mod tests {
     /// What the host tells any launcher, after a folder's name is made the same.
     fn told(config: &Config, log: &str) -> (String, String) {
         let work_dir = config.work_dir.to_str().unwrap();
-        let log = log.lines().next().unwrap().replace(work_dir, "/work");
+        let log = log.lines().next().unwrap().replace(work_dir, "/jobs");
         let deadline = log.split("--deadline ").nth(1).unwrap().split(' ').next().unwrap();
         let log = log.replace(deadline, "DEADLINE");
         let task = format!("0x{}", "07".repeat(32));
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(config.tee.enclave_id(b"any app", Address::ZERO).unwrap(), enclave);
         let (before, after) = told(&config, &log);
         assert_eq!(before, "sesame-enclave");
-        let expected = "--sms-url http://127.0.0.1:1/ --deadline DEADLINE --work-dir /work/TASK --sandbox none";
+        let expected = "--sms-url http://127.0.0.1:1/ --deadline DEADLINE --work-dir /jobs/TASK --sandbox none";
         assert_eq!(after, format!("{expected} {LIMITS}"));
         assert_eq!(log.lines().nth(1).unwrap(), manifest.path().to_str().unwrap());
         assert!(!log.contains("CARGO"), "{log}");
@@ -281,7 +281,7 @@ mod tests {
         result.unwrap();
         assert_eq!(config.tee.enclave_id(b"any app", Address::ZERO).unwrap(), enclave);
         let (before, after) = told(&config, &log);
-        let task = format!("/work/0x{}", "07".repeat(32));
+        let task = format!("/jobs/0x{}", "07".repeat(32));
         let expected = format!(
             "run --rm --interactive --read-only --cap-drop=ALL --security-opt=no-new-privileges --ulimit=core=0:0 \
              --memory=4096m --memory-swap=4096m --pids-limit=1024 --shm-size=4096m --tmpfs=/tmp:rw,nosuid,nodev,size=4096m \

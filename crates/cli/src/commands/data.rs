@@ -15,6 +15,7 @@ use serde_json::json;
 use sesame_chain::Content;
 use sesame_client::owner::PushOptions;
 use sesame_domain::SecretId;
+use sesame_enclave::decrypt::check_key;
 use zeroize::Zeroizing;
 
 use super::{
@@ -77,7 +78,7 @@ pub(crate) struct ProtectArgs {
 pub(crate) struct RegisterArgs {
     /// The encrypted file.
     file: PathBuf,
-    /// The file with its key; mode 0600.
+    /// The file with its key.
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
     /// Where enclaves will find the encrypted file; its own path by default, which helps on one machine only.
@@ -154,19 +155,15 @@ async fn register_and_push(args: RegisterArgs, context: &Context) -> anyhow::Res
     Ok(protected(&asset, &content, &file, pushed.version))
 }
 
-/// The key without the lines around it that `age-keygen` writes.
+/// The key as it is pushed: launchers read what `age-keygen` writes with its comments.
 fn read_key(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let text = fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.with_context(|| format!("cannot read the key in {}", path.display()))?;
-    let lines = text.lines().map(str::trim);
-    let mut keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match (keys.next(), keys.next()) {
-        (Some(key), None) => Ok(Zeroizing::new(key.as_bytes().to_vec())),
-        _ => {
-            let hint = "give a file with one key, as age-keygen makes it or as base64";
-            Err(Misuse::new("the file holds not exactly one key", hint).into())
-        }
-    }
+    let key = fs::read(path).map(Zeroizing::new);
+    let key = key.with_context(|| format!("cannot read the key in {}", path.display()))?;
+    check_key(&key).map_err(|_| {
+        let hint = "give one age identity, as age-keygen writes it, or 32 bytes in base64";
+        Misuse::new(format!("{} holds no key", path.display()), hint)
+    })?;
+    Ok(key)
 }
 
 fn protected(
@@ -231,17 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_as_age_keygen_writes_it() {
+    fn what_is_pushed_is_a_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let read = |text: &str| {
             fs::write(&path, text).unwrap();
             read_key(&path).map(|key| key.to_vec())
         };
-        let keygen = "# created: 2026-01-01T00:00:00Z\n# public key: age1x\nAGE-SECRET-KEY-1X\n";
-        assert_eq!(read(keygen).unwrap(), b"AGE-SECRET-KEY-1X");
-        assert_eq!(read("BwcH").unwrap(), b"BwcH");
-        for refused in ["", "# nothing\n", "one\ntwo\n"] {
+        let identity = Identity::generate().to_string();
+        let keygen =
+            format!("# created: today\n# public key: age1x\n{}\n", identity.expose_secret());
+        assert_eq!(read(&keygen).unwrap(), keygen.as_bytes());
+        let iexec = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        assert_eq!(read(iexec).unwrap(), iexec.as_bytes());
+        for refused in
+            ["", "# nothing\n", "BwcH", "AGE-SECRET-KEY-1X", &format!("{iexec}\n{iexec}")]
+        {
             assert!(read(refused).is_err(), "{refused:?}");
         }
         fs::remove_file(&path).unwrap();

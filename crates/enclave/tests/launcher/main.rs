@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+#[path = "../processes/mod.rs"]
+mod processes;
 mod results;
 mod sms;
 
@@ -35,6 +37,7 @@ use sesame_protocol::{
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use processes::descendants;
 use sms::{DOMAIN, Script, TASK, TASKS};
 
 const PLAIN: &str = "name,age\nada,36\n";
@@ -571,21 +574,6 @@ fn when_the_host_goes_everything_goes() {
         std::thread::sleep(Duration::from_millis(20));
         false
     }));
-}
-
-/// The processes below one.
-fn descendants(process: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
-        if parent.is_some_and(|parent| parent.parse() == Ok(process)) {
-            found.push(id);
-            found.extend(descendants(id));
-        }
-    }
-    found
 }
 
 /// The folder in memory behind a process's `/iexec_in`.
