@@ -31,6 +31,10 @@ mod wire;
 
 use figures::Figures;
 
+/// The service's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Every figure there is.
 const NAMES: [&[&str]; 17] = [
     scale::NAMES_1M,

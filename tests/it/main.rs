@@ -10,6 +10,7 @@ mod at_rest;
 mod attest;
 mod backup;
 mod bisect;
+mod configured;
 mod conformance;
 mod contract_owner;
 mod corpus;

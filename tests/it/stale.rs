@@ -87,6 +87,22 @@ async fn a_chain_that_stands_still_is_too_old() {
     assert!(!world.sms.explain(task).await.allowed);
 }
 
+/// A clock that is an hour behind would take an old head for a new one, and what has expired for good.
+#[tokio::test]
+async fn a_clock_that_the_chain_has_overtaken_releases_nothing() {
+    let world = World::with(Options { max_head_age: 600, ..Options::default() }).await;
+    let scene = Scene::set(&world).await;
+    scene.run(&world).await;
+
+    world.node.mine_at(now() + 3600).await;
+
+    unready(&world.sms, "clock_behind").await.is_problem(503, "clock_behind");
+    let refused = scene.ask(&world).await;
+    refused.is_problem(503, "clock_behind");
+    assert!(refused.json()["detail"].as_str().unwrap().contains("set the clock"));
+    assert_eq!(world.sms.status().await.state, State::Stale);
+}
+
 #[tokio::test]
 async fn a_new_index_says_that_it_is_catching_up() {
     let world = World::start().await;

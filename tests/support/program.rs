@@ -155,7 +155,7 @@ impl Launch<'_> {
         let mut command = Command::new(program());
         command
             .env("NO_COLOR", "1")
-            .args(["serve", "--poll-ms", "20", "--max-head-age-s", "3600"])
+            .args(["serve", "--poll-ms", "20", "--max-head-age-s", "315360000"])
             .args(["--confirmations", &self.confirmations.to_string()])
             .args(["--listen", self.listen, "--rpc-url", &self.rpc_url])
             .arg("--deployment")

@@ -1,20 +1,25 @@
 //! What the user may say: the commands and the options that all of them share.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use alloy::primitives::Address;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{
-    account::AccountCommand, app::AppCommand, completions::CompletionsArgs, data::DataCommand,
-    enclave::EnclaveCommand, explain::ExplainArgs, index::IndexCommand, receipts::ReceiptsCommand,
-    secret::SecretCommand, serve::ServeArgs, task::TaskCommand, vault::VaultCommand,
-    worker::WorkerArgs,
+use crate::{
+    commands::{
+        account::AccountCommand, app::AppCommand, completions::CompletionsArgs,
+        config::ConfigCommand, data::DataCommand, enclave::EnclaveCommand, explain::ExplainArgs,
+        index::IndexCommand, receipts::ReceiptsCommand, secret::SecretCommand, serve::ServeArgs,
+        task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
+    },
+    config::{Mistakes, complete},
 };
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 refused by a contract or denied by the SMS, 3 a worker's tasks were
-interrupted, 64 misused.
+interrupted, 64 misused. A service that does not start or stops: 65 its data is damaged, another's or
+another version's, 66 keys are missing or wrong, 69 something does not answer that may come back,
+70 a part of it died, 76 the chain is another or was rewritten. A restart may mend 69 and 70 alone.
 
 Examples:
   export SESAME_RPC_URL=http://127.0.0.1:8545 SESAME_SMS_URL=http://127.0.0.1:8080
@@ -33,10 +38,32 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// What was asked for makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParseError {
+    /// The command line; or a call for help, which is not an error.
+    #[error("{}", .0.to_string().trim_start_matches("error: ").trim_end())]
+    Line(#[from] clap::Error),
+    /// The configuration file or the environment.
+    #[error("the configuration cannot be used:\n  {0}")]
+    Configuration(#[from] Mistakes),
+}
+
+/// Reads a command line, and the configuration file that it names.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, ParseError> {
+    let completed = complete(Cli::command(), arguments)?;
+    Ok(Cli::try_parse_from(completed.arguments)?)
+}
+
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalArgs {
+    /// A TOML file with options, by their long names: those of every command on top, those of `serve` (which `vault` and `index`
+    /// read too) and `worker` in tables of these names. `sesame config reference` prints all. The command line and the
+    /// environment win.
+    #[arg(long, global = true, env = "SESAME_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -140,6 +167,9 @@ pub(crate) enum Command {
     /// Check the vault of a stopped service, or give it a new key.
     #[command(subcommand)]
     Vault(VaultCommand),
+    /// Check, show or begin a configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -160,6 +190,7 @@ impl Command {
             | Self::Status
             | Self::Index(_)
             | Self::Vault(_)
+            | Self::Config(_)
             | Self::Completions(_) => LogLevel::Warn,
         }
     }

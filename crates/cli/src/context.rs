@@ -29,6 +29,11 @@ impl Context {
         Self { global, output, start, since: Instant::now() }
     }
 
+    /// The same for other shared options.
+    pub(crate) fn with(&self, global: GlobalArgs) -> Self {
+        Self { global, ..*self }
+    }
+
     /// Seconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         let now = self.start + self.since.elapsed();

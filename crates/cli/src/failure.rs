@@ -1,9 +1,10 @@
 //! Errors in one sentence, with a hint, and the exit code that tells scripts what happened.
 
-use sesame_chain::ChainError;
+use sesame_chain::{ChainError, DeploymentError};
 use sesame_client::{ClientError, TransportError};
+use sesame_sms::{ServeError, Stop};
 
-use crate::output::plain;
+use crate::{args::ParseError, output::plain};
 
 /// The command failed.
 pub(crate) const FAILED: u8 = 1;
@@ -11,8 +12,18 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const REFUSED: u8 = 2;
 /// A worker was told to end its tasks before they had a result.
 pub(crate) const INTERRUPTED: u8 = 3;
-/// The command line makes no sense, as `sysexits.h` numbers it.
+/// The command line makes no sense. This and the next are numbered as in `sysexits.h`.
 pub(crate) const USAGE: u8 = 64;
+/// What the service keeps is damaged, another's or of another version.
+const DATA: u8 = 65;
+/// Keys are missing or wrong.
+const KEYS: u8 = 66;
+/// Something does not answer that may come back.
+const UNAVAILABLE: u8 = 69;
+/// A part of the program died.
+const INTERNAL: u8 = 70;
+/// The chain is not the one that it was.
+const CHAIN: u8 = 76;
 
 /// The command line lacks something, or says something that makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +91,30 @@ fn code(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<ChainError>() {
             return matches!(error, ChainError::Refused(_)).then_some(REFUSED);
         }
+        if let Some(error) = cause.downcast_ref::<ServeError>() {
+            return Some(stopped(error.stop()));
+        }
         match cause.downcast_ref() {
             Some(ClientError::Problem(problem)) if problem.status == 403 => return Some(REFUSED),
             Some(ClientError::Status(403)) => return Some(REFUSED),
             _ => {}
         }
-        cause.downcast_ref::<Misuse>().map(|_| USAGE)
+        let misused =
+            cause.is::<Misuse>() || cause.is::<ParseError>() || cause.is::<DeploymentError>();
+        misused.then_some(USAGE)
     });
     code.unwrap_or(FAILED)
+}
+
+const fn stopped(stop: Stop) -> u8 {
+    match stop {
+        Stop::Configuration => USAGE,
+        Stop::Data => DATA,
+        Stop::Keys => KEYS,
+        Stop::Unavailable => UNAVAILABLE,
+        Stop::Internal => INTERNAL,
+        Stop::Chain => CHAIN,
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod account;
 mod args;
 mod commands;
+mod config;
 mod context;
 mod database;
 mod failure;
@@ -11,20 +12,24 @@ mod parse;
 
 use std::{process::ExitCode, time::SystemTime};
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Cli, LogFormat},
+    args::{Cli, LogFormat, ParseError},
     context::Context,
     failure::USAGE,
     output::Output,
 };
 
+/// Decisions and answers are made of many small allocations, on several threads at once.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(error @ ParseError::Configuration(_)) => return failure::report(&error.into()).into(),
+        Err(ParseError::Line(error)) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
             // A closed pipe is no reason to fail.
             let _ = error.print();

@@ -48,7 +48,7 @@ impl Default for Pulse {
 pub struct Freshness {
     /// Greatest time since the node last confirmed our head.
     pub max_lag: Duration,
-    /// Greatest age of the head's own timestamp, seconds.
+    /// Greatest distance between the head's own timestamp and the clock, either way, seconds.
     pub max_head_age: u64,
 }
 
@@ -78,6 +78,13 @@ pub enum Unready {
         /// What the operator allows, seconds.
         allowed: u64,
     },
+    /// The head is of a time that this machine's clock has not reached: the head's age says nothing then, and no deadline passes.
+    ClockBehind {
+        /// How far ahead the head is, seconds.
+        seconds: u64,
+        /// What the operator allows, seconds.
+        allowed: u64,
+    },
 }
 
 impl Unready {
@@ -89,6 +96,7 @@ impl Unready {
             Self::Backfilling { .. } => "index_backfilling",
             Self::Stale { .. } => "index_stale",
             Self::HeadTooOld { .. } => "head_too_old",
+            Self::ClockBehind { .. } => "clock_behind",
         }
     }
 }
@@ -108,6 +116,12 @@ impl fmt::Display for Unready {
             }
             Self::HeadTooOld { seconds, allowed } => {
                 write!(f, "the newest block is {seconds} s old, at most {allowed} s are allowed")
+            }
+            Self::ClockBehind { seconds, allowed } => {
+                write!(
+                    f,
+                    "the newest block is {seconds} s ahead of this machine's clock, at most {allowed} s are allowed: set the clock"
+                )
             }
         }
     }
@@ -160,6 +174,10 @@ impl Freshness {
         if seconds > self.max_head_age {
             return Err(Unready::HeadTooOld { seconds, allowed: self.max_head_age });
         }
+        let seconds = head.timestamp.saturating_sub(wall);
+        if seconds > self.max_head_age {
+            return Err(Unready::ClockBehind { seconds, allowed: self.max_head_age });
+        }
         Ok(())
     }
 }
@@ -191,6 +209,16 @@ mod tests {
         assert_eq!(check(State::Starting, Some(0), 0), Some("index_starting"));
         let backfilling = State::Backfilling { at: 1, to: 9 };
         assert_eq!(check(backfilling, Some(0), 0), Some("index_backfilling"));
+    }
+
+    #[test]
+    fn a_clock_that_the_chain_has_overtaken_is_no_measure() {
+        let (now, head) = (Instant::now(), Block { timestamp: 5000, ..Block::default() });
+        let pulse = Pulse { state: State::Following, fresh_at: Some(now) };
+        let at = |wall| FRESHNESS.check(&pulse, Some(head), now, wall);
+        assert_eq!(at(5000 - 60), Ok(()));
+        assert_eq!(at(5000 - 61), Err(Unready::ClockBehind { seconds: 61, allowed: 60 }));
+        assert_eq!(at(0), Err(Unready::ClockBehind { seconds: 5000, allowed: 60 }));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Config {
     pub heads_urls: Vec<String>,
     /// Greatest time since the node last confirmed our head.
     pub max_lag: Duration,
-    /// Greatest age of the head's timestamp, seconds.
+    /// Greatest distance between the head's timestamp and the clock, either way, seconds.
     pub max_head_age: u64,
     /// Bytes of the data folder's file system that secrets leave free, so that index and receipts never find it full.
     pub free_reserve_bytes: u64,

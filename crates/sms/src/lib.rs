@@ -20,6 +20,7 @@ mod run;
 mod sealing;
 mod service;
 mod stack;
+mod stop;
 pub mod vault;
 
 pub use collateral::CollateralSource;
@@ -31,3 +32,4 @@ pub use run::{ServeError, run};
 pub use sesame_attestation::{Admission, Policy, TOKEN_LIFE, snp::Minimum};
 pub use sesame_indexer::{Confirmation, ParseConfirmationError};
 pub use sesame_view::{History, ParseHistoryError};
+pub use stop::Stop;

@@ -147,6 +147,8 @@ codes! {
     IndexStale = "index_stale", SERVICE_UNAVAILABLE, "the index is stale";
     /// The chain stands still.
     HeadTooOld = "head_too_old", SERVICE_UNAVAILABLE, "the newest block is too old";
+    /// The chain is ahead of this machine's clock.
+    ClockBehind = "clock_behind", SERVICE_UNAVAILABLE, "the clock is behind the chain";
     /// The caller demands a block that the index has not reached.
     BlockNotReached = "block_not_reached", SERVICE_UNAVAILABLE, "the index has not reached the block";
     /// A header does not say what it should.
@@ -258,6 +260,7 @@ impl From<Unready> for ApiError {
             Unready::Backfilling { .. } => Code::IndexBackfilling,
             Unready::Stale { .. } => Code::IndexStale,
             Unready::HeadTooOld { .. } => Code::HeadTooOld,
+            Unready::ClockBehind { .. } => Code::ClockBehind,
         };
         Self::new(code, sentence(&unready))
     }
@@ -308,6 +311,7 @@ impl From<VaultError> for ApiError {
             | VaultError::UnknownKey(_)
             | VaultError::KeysChanging
             | VaultError::OldFormat
+            | VaultError::NewerFormat { .. }
             | VaultError::OtherOrigin
             | VaultError::OtherIdentity { .. }
             | VaultError::NoVault { .. }

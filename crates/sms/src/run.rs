@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_indexer::{

@@ -90,6 +90,16 @@ pub enum VaultError {
          away and have the owners push again"
     )]
     OldFormat,
+    /// The vault was made by a later version.
+    #[error(
+        "the vault's records are of format {found}, and this program knows them up to {known}: start a newer one"
+    )]
+    NewerFormat {
+        /// The records' format.
+        found: u8,
+        /// The newest that is known here.
+        known: u8,
+    },
     /// Other writers changed the vault's keys again and again.
     #[error("the vault's keys keep changing: try again")]
     KeysChanging,

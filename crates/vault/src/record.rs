@@ -57,12 +57,15 @@ impl Home {
     /// Whether `origin` is this one.
     ///
     /// # Errors
-    /// [`VaultError::OldFormat`] or [`VaultError::OtherOrigin`] if it is not.
+    /// [`VaultError::OldFormat`], [`VaultError::NewerFormat`] or [`VaultError::OtherOrigin`] if it is not.
     pub(crate) fn check(self, origin: &[u8]) -> Result<(), VaultError> {
+        let ours = self.origin();
+        let (ours, unnumbered) = (ours.as_slice(), ours.get(1..).unwrap_or_default());
         match origin {
-            origin if origin == self.origin() => Ok(()),
-            origin if self.origin().strip_prefix(&[FORMAT]) == Some(origin) => {
-                Err(VaultError::OldFormat)
+            origin if origin == ours => Ok(()),
+            origin if origin == unnumbered => Err(VaultError::OldFormat),
+            [format, rest @ ..] if rest == unnumbered && *format > FORMAT => {
+                Err(VaultError::NewerFormat { found: *format, known: FORMAT })
             }
             _ => Err(VaultError::OtherOrigin),
         }

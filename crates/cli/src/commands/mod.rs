@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod app;
 mod asset;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod enclave;
 pub(crate) mod explain;
@@ -41,6 +42,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Status => status::run(context).await?,
         Command::Index(command) => return index::run(command, context).await,
         Command::Vault(command) => return vault::run(command, context).await,
+        Command::Config(command) => config::run(&command, context)?,
         Command::Completions(args) => completions::run(&args, context),
     }
     Ok(0)

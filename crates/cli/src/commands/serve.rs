@@ -67,7 +67,7 @@ pub(crate) struct ServeArgs {
     /// For how long the head may go unconfirmed by the node before nothing is released, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     max_lag_s: u64,
-    /// How old the head's timestamp may be before nothing is released, in seconds.
+    /// How old the head's timestamp may be, or how far ahead of this machine's clock, before nothing is released, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     max_head_age_s: u64,
     /// How much of the data folder's file system secrets leave free, in MiB: below that, pushes are refused (507), so that
@@ -139,7 +139,16 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()> {
-    let config = Config {
+    let listen = args.listen;
+    let config = config(args, context)?;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("cannot listen at {listen}"))?;
+    sesame_sms::run(listener, config, stopped()).await.context("the service cannot go on")
+}
+
+/// What the options mean, with the files that they name read.
+pub(crate) fn config(args: ServeArgs, context: &Context) -> anyhow::Result<Config> {
+    Ok(Config {
         rpc_urls: context.rpc_urls()?.to_vec(),
         quorum: args.quorum,
         prove_every: args.prove_every,
@@ -161,10 +170,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
         free_reserve_bytes: args.free_reserve_mb.saturating_mul(1 << 20),
         request_time: Duration::from_secs(args.request_time_s),
         session_life: args.session_life_s,
-    };
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;
-    sesame_sms::run(listener, config, stopped()).await.context("the service cannot go on")
+    })
 }
 
 const fn limits(args: &ServeArgs) -> Limits {

@@ -17,7 +17,9 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
     let state = match &unready {
         None => StateBody::Ready,
         Some(Unready::Starting | Unready::Backfilling { .. }) => StateBody::Backfilling,
-        Some(Unready::Stale { .. } | Unready::HeadTooOld { .. }) => StateBody::Stale,
+        Some(Unready::Stale { .. } | Unready::HeadTooOld { .. } | Unready::ClockBehind { .. }) => {
+            StateBody::Stale
+        }
     };
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),

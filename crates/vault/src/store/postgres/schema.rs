@@ -6,6 +6,9 @@ use crate::error::VaultError;
 /// Applied in this order and never changed: the next change is the next file.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/001_records_and_facts.sql")];
 
+/// All of ours.
+const TABLES: [&str; 3] = ["vault_schema", "vault_records", "vault_facts"];
+
 /// Held while migrations are applied, by everybody who has to do with this vault.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(8318825424567398757)";
 
@@ -21,22 +24,47 @@ pub(super) async fn exists(client: &tokio_postgres::Client) -> Result<bool, Fail
 
 /// Brings the tables up to date; a role that may not create any is enough where they are.
 pub(super) fn migrate(database: &Database) -> Result<(), VaultError> {
-    database.run(async |client, _| {
-        if exists(client).await? && missing(version(client).await?)?.is_empty() {
-            return Ok(());
-        }
+    apply(database, MIGRATIONS)
+}
+
+/// Applies what is missing, all of it or nothing. What an earlier version had is copied beside it first, as it is at rest.
+fn apply(database: &Database, migrations: &[&'static str]) -> Result<(), VaultError> {
+    let done = database.run(async |client, _| {
+        Ok(exists(client).await? && missing(migrations, version(client).await?)?.is_empty())
+    })?;
+    if done {
+        return Ok(());
+    }
+    // It takes as long as it takes: the tables may be large.
+    let mut client = database.connection()?;
+    database.step(async {
         let transaction = client.transaction().await?;
         transaction.batch_execute(LOCK).await?;
         // Once more, since another process may have been first.
         let there = exists(transaction.client()).await?;
         let at = if there { version(transaction.client()).await? } else { 0 };
-        for migration in missing(at)? {
+        let missing = missing(migrations, at)?;
+        if at > 0 && !missing.is_empty() {
+            transaction.batch_execute(&copies(at)).await?;
+            let kept = TABLES.map(|table| format!("{table}_v{at}")).join(", ");
+            tracing::warn!(
+                "the vault's tables are of version {at} and are brought up to date; as they were, they are kept in {kept}: drop \
+                 those when you will not go back"
+            );
+        }
+        for migration in missing {
             transaction.batch_execute(migration).await?;
         }
-        let newest = i64::try_from(MIGRATIONS.len()).map_err(|_| VaultError::Damaged)?;
+        let newest = i64::try_from(migrations.len()).map_err(|_| VaultError::Damaged)?;
         transaction.execute("UPDATE vault_schema SET version = $1", &[&newest]).await?;
         Ok(transaction.commit().await?)
     })
+}
+
+/// Copies of all tables under the name of their version.
+fn copies(version: i64) -> String {
+    let copy = |table| format!("CREATE TABLE {table}_v{version} AS TABLE {table};");
+    TABLES.map(copy).concat()
 }
 
 async fn version(client: &tokio_postgres::Client) -> Result<i64, Failure> {
@@ -44,9 +72,15 @@ async fn version(client: &tokio_postgres::Client) -> Result<i64, Failure> {
 }
 
 /// What is still to be applied to tables of this version.
-fn missing(version: i64) -> Result<&'static [&'static str], VaultError> {
+fn missing<'a>(
+    migrations: &'a [&'static str],
+    version: i64,
+) -> Result<&'a [&'static str], VaultError> {
     let applied = usize::try_from(version).map_err(|_| VaultError::Damaged)?;
-    MIGRATIONS
+    migrations
         .get(applied..)
-        .ok_or(VaultError::NewerSchema { found: applied, known: MIGRATIONS.len() })
+        .ok_or(VaultError::NewerSchema { found: applied, known: migrations.len() })
 }
+
+#[cfg(test)]
+mod tests;
