@@ -17,6 +17,8 @@ pub(crate) const NAMES_1M: &[&str] = &[
     "decision_p99_us_1m",
     "decisions_per_s_1m",
     "decisions_per_s_1m_2t",
+    "decision_cold_p50_us_1m",
+    "decision_cold_p99_us_1m",
     "seeks_p50_us_1m",
     "decision_p50_vs_seeks",
     "eth_call_x5_p50_us",
@@ -45,6 +47,10 @@ pub(crate) async fn one_million(figures: &Figures, root: &Path) -> anyhow::Resul
     drop(ground);
     let questions = if figures.quick { 20_000 } else { 100_000 };
     let p50 = warm(figures, &place, &actors, questions, "1m")?;
+    let unasked = decision::questions(size, &actors, COLD, 2)?;
+    let cold = decision::cold(&place, &actors, &unasked)?;
+    figures.print("decision_cold_p50_us_1m", cold.p50(), "us");
+    figures.print("decision_cold_p99_us_1m", cold.p99(), "us");
     eprintln!("asking a node instead …");
     let calls = eth_call::five_calls(if figures.quick { 500 } else { 5_000 }).await?;
     figures.print("eth_call_x5_p50_us", calls.p50(), "us");

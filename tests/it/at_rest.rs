@@ -15,6 +15,7 @@ use sesame_tests::{Launch, Program, Scene, World, eventually, key_of, program, s
 
 /// Bytes of a secret that are looked for as one.
 const PIECE: usize = 32;
+const PAGE: usize = 4096;
 
 /// Where pieces of secrets are, by their first eight bytes.
 struct Pieces {
@@ -69,7 +70,8 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// Everything in a process's memory that can be read: what a core dump would hold. None if it may not be looked at.
+/// Everything in a process's memory that can be read, page by page: what a core dump would hold, if the program allowed one. None
+/// if it may not be looked at.
 fn memory(pid: u32) -> Option<Vec<(String, Vec<u8>)>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
@@ -79,12 +81,20 @@ fn memory(pid: u32) -> Option<Vec<(String, Vec<u8>)>> {
         let (start, end) = range.split_once('-').unwrap();
         let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
         let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-        // A region may be gone by now, and some cannot be read at all.
-        if memory.read_exact_at(&mut bytes, start).is_ok() {
-            regions.push((format!("{range} {rest}"), bytes));
+        if memory.read_exact_at(&mut bytes, start).is_err() {
+            // A part of it may be gone by now, or was never there: that part is left out.
+            for (page, place) in bytes.chunks_mut(PAGE).zip((start..).step_by(PAGE)) {
+                let _ = memory.read_exact_at(page, place);
+            }
         }
+        regions.push((format!("{range} {rest}"), bytes));
     }
     Some(regions)
+}
+
+/// Whether the look at a process's memory sees what must be there: an address that its answers hold.
+fn sees(regions: &[(String, Vec<u8>)], known: &[u8]) -> bool {
+    regions.iter().any(|(_, bytes)| bytes.windows(known.len()).any(|window| window == known))
 }
 
 /// Neither a core dump nor a debugger of another user gets at it.
@@ -179,7 +189,12 @@ async fn secrets_lie_nowhere_in_the_clear() {
     }
 
     is_guarded(service.pid());
-    let Some(_) = memory(service.pid()) else { return };
+    let Some(dump) = memory(service.pid()) else {
+        eprintln!("its memory was not searched: only root can look at it");
+        return;
+    };
+    assert!(sees(&dump, world.sms.identity.as_slice()), "the search would find nothing");
+    drop(dump);
     let left = async || {
         let regions = memory(service.pid())?;
         let within = regions.iter().flat_map(|(region, bytes)| {

@@ -17,12 +17,13 @@ use sesame_view::View;
 const WATCHED: Duration = Duration::from_millis(1500);
 
 /// What leaves nothing to be believed while it is told.
-const HOPELESS: [Tale; 6] = [
+const HOPELESS: [Tale; 7] = [
     Tale::AlterData,
     Tale::AlterTopic,
     Tale::AlterHeader,
     Tale::NullBlocks,
     Tale::AlterProof,
+    Tale::NoProofs,
     Tale::Truncate,
 ];
 
@@ -100,6 +101,7 @@ async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
         Tale::AlterHeader,
         Tale::NullBlocks,
         Tale::AlterProof,
+        Tale::NoProofs,
         Tale::Truncate,
         Tale::Busy(3),
         Tale::Limit(2),
@@ -134,13 +136,35 @@ async fn every_lie_in_a_backfill_has_no_effect_or_ends_in_refusal() {
     eprintln!("lies in a backfill:\n{table}");
 }
 
+/// A node that has thrown away the state of its confirmed block says so, and the operator is told what to do.
+#[tokio::test]
+async fn a_node_without_the_state_is_told_by_its_name() {
+    let world = World::start().await;
+    let liar = Liar::before(world.node.url(), Tale::NoProofs).await;
+    let sms = service(&world, "no-state", vec![liar.url()]).await;
+    let Outcome::Refused(reason) = watched(&sms).await else { panic!("it is ready") };
+    assert!(["no_state", "eth_getProof"].iter().all(|word| reason.contains(word)), "{reason}");
+}
+
 #[tokio::test]
 async fn no_lie_keeps_what_was_revoked() {
-    let options = Options { max_lag: Duration::from_secs(1), ..Options::default() };
-    let world = World::with(options).await;
-    let scene = Scene::set(&world).await;
+    let world = World::start().await;
+    revoked_despite_lies(&world, false).await;
+}
+
+/// The liar is asked first, and one honest endpoint has to agree.
+#[tokio::test]
+async fn with_an_honest_endpoint_in_the_quorum_no_lie_keeps_what_was_revoked() {
+    let world = World::start().await;
+    revoked_despite_lies(&world, true).await;
+}
+
+async fn revoked_despite_lies(world: &World, quorum: bool) {
+    let scene = Scene::set(world).await;
     let liar = Liar::before(world.node.url(), Tale::Truth).await;
-    let mut sms = service(&world, "lied-to", vec![liar.url()]).await;
+    let honest = quorum.then(|| world.node.url());
+    let urls = [liar.url()].into_iter().chain(honest).collect();
+    let mut sms = service(world, "lied-to", urls).await;
     sms.ready().await;
     let mut table = String::new();
     let head = world.node.head().await.number;
@@ -148,11 +172,14 @@ async fn no_lie_keeps_what_was_revoked() {
         Tale::OmitOneLog,
         Tale::NoLogs,
         Tale::LogsLag,
+        Tale::DropBlocks,
         Tale::FabricateLog,
         Tale::AlterData,
         Tale::AlterTopic,
+        Tale::Reorder,
         Tale::AlterReceipts,
         Tale::OmitReceipt,
+        Tale::OmitTwins,
         Tale::OmitTwinsEverywhere,
         Tale::StaleHead(head),
         Tale::AlterHeader,
@@ -181,8 +208,8 @@ async fn no_lie_keeps_what_was_revoked() {
         world.allow(&world.alice, scene.data, scene.build).await;
         world.node.mine(world.confirmations()).await;
     }
-    eprintln!("lies about a revocation:\n{table}");
-    is_the_chain(&world, &mut sms).await;
+    eprintln!("lies about a revocation, of {} endpoints:\n{table}", 1 + usize::from(quorum));
+    is_the_chain(world, &mut sms).await;
 }
 
 /// However often it is asked in this time, the owners do not let it.

@@ -88,6 +88,13 @@ impl Policy {
         Self { snp: self.snp.admitting(minima), ..self }
     }
 
+    /// Also enclaves of SEV-SNP that a migration agent may move to other platforms: another guest, chosen by the host, which then
+    /// decides where their secrets go.
+    #[must_use]
+    pub fn admitting_migration_agents(self) -> Self {
+        Self { snp: self.snp.allowing_migration_agents(), ..self }
+    }
+
     /// Whether simulated enclaves are admitted.
     #[must_use]
     pub const fn admits_simulated(&self) -> bool {

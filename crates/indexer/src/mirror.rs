@@ -151,9 +151,15 @@ impl Mirror {
         self.pulse.send_modify(|pulse| pulse.fresh_at = None);
     }
 
-    /// A failing round leaves `fresh_at` as it was, so that staleness counts from the last good answer.
+    /// A failing round leaves `fresh_at` as it was, so that staleness counts from the last good answer, and `behind`, since what
+    /// was missing is still missing.
     fn publish(&self, state: State, fresh_at: Option<Instant>) {
         self.pulse.send_modify(|pulse| {
+            pulse.behind = match &state {
+                State::Starting | State::Following => 0,
+                State::Backfilling { at, to } => to.saturating_sub(*at),
+                State::Failing { .. } => pulse.behind,
+            };
             pulse.state = state;
             pulse.fresh_at = fresh_at.or(pulse.fresh_at);
         });

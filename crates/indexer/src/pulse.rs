@@ -35,11 +35,13 @@ pub struct Pulse {
     pub state: State,
     /// When the question was sent whose answer agreed with the mirror's head.
     pub fresh_at: Option<Instant>,
+    /// How many blocks were missing when that was last known.
+    pub behind: u64,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { state: State::Starting, fresh_at: None }
+        Self { state: State::Starting, fresh_at: None, behind: 0 }
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
         let fresh_at = age.map(|age| now - Duration::from_secs(age));
         let head = Block { timestamp: 1000, ..Block::default() };
         FRESHNESS
-            .check(&Pulse { state, fresh_at }, Some(head), now, 1000 + head_age)
+            .check(&Pulse { state, fresh_at, behind: 0 }, Some(head), now, 1000 + head_age)
             .err()
             .map(|unready| unready.code())
     }
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn a_clock_that_the_chain_has_overtaken_is_no_measure() {
         let (now, head) = (Instant::now(), Block { timestamp: 5000, ..Block::default() });
-        let pulse = Pulse { state: State::Following, fresh_at: Some(now) };
+        let pulse = Pulse { state: State::Following, fresh_at: Some(now), behind: 0 };
         let at = |wall| FRESHNESS.check(&pulse, Some(head), now, wall);
         assert_eq!(at(5000 - 60), Ok(()));
         assert_eq!(at(5000 - 61), Err(Unready::ClockBehind { seconds: 61, allowed: 60 }));
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn without_a_head_nothing_is_believed() {
-        let pulse = Pulse { state: State::Following, fresh_at: Some(Instant::now()) };
+        let pulse = Pulse { state: State::Following, fresh_at: Some(Instant::now()), behind: 0 };
         assert_eq!(FRESHNESS.check(&pulse, None, Instant::now(), 0), Err(Unready::Starting));
     }
 }

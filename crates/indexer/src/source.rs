@@ -45,6 +45,12 @@ pub enum SourceError {
     /// It has no such block.
     #[error("the node has no block {0}")]
     NoBlock(BlockNumberOrTag),
+    /// It cannot prove what the contracts' storage was after a block.
+    #[error(
+        "the node proves nothing about its state after block {0}: use one that keeps that state and answers eth_getProof, or \
+         confirm blocks that are nearer to its head"
+    )]
+    NoState(u64),
     /// What it says does not hold together.
     #[error(transparent)]
     Lie(#[from] Lie),
@@ -75,9 +81,33 @@ impl SourceError {
             Self::Transport(_) => "no_answer",
             Self::Timeout => "timeout",
             Self::NoBlock(_) => "no_block",
+            Self::NoState(_) => "no_state",
             Self::Lie(lie) => lie.name(),
             Self::NoQuorum { .. } => "no_quorum",
             Self::ImpossibleQuorum { .. } => "impossible_quorum",
+        }
+    }
+
+    /// Whether the same question may be answered later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Transport(error) => is_busy(error),
+            Self::NoBlock(_)
+            | Self::NoState(_)
+            | Self::Lie(_)
+            | Self::NoQuorum { .. }
+            | Self::ImpossibleQuorum { .. } => false,
+        }
+    }
+
+    /// The same where a proof was asked for: a node that answers, but with an error, has no such state.
+    fn about_state(self, number: u64) -> Self {
+        match self {
+            Self::Transport(error) if error.is_error_resp() && !is_busy(&error) => {
+                Self::NoState(number)
+            }
+            other => other,
         }
     }
 
@@ -91,6 +121,7 @@ impl SourceError {
                     || matches!(error, TransportError::DeserError { .. })
             }
             Self::NoBlock(_)
+            | Self::NoState(_)
             | Self::Lie(_)
             | Self::NoQuorum { .. }
             | Self::ImpossibleQuorum { .. } => false,
@@ -187,6 +218,7 @@ impl Node {
         }
         let blocks = match answer(|| self.batched(first, last)).await {
             Ok(blocks) => blocks,
+            Err(error) if error.may_pass() => return Err(error),
             Err(_) => {
                 return stream::iter(first..=last)
                     .map(|number| self.header(number.into()))
@@ -265,9 +297,9 @@ impl Node {
         let asked = Registry::ALL.into_iter().zip(self.contracts.iter().copied());
         let journals = asked.map(|(registry, contract)| async move {
             let keys: Vec<B256> = vec![Journal::slot()];
-            let hash = header.block().hash;
-            let proof =
-                answer(|| self.provider.get_proof(contract, keys.clone()).hash(hash)).await?;
+            let Block { hash, number, .. } = header.block();
+            let proof = answer(|| self.provider.get_proof(contract, keys.clone()).hash(hash));
+            let proof = proof.await.map_err(|error| error.about_state(number))?;
             Ok::<_, SourceError>((registry, header.journal(registry, contract, &proof)?))
         });
         futures::future::try_join_all(journals).await

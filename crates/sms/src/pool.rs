@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     problem::{ApiError, Code},
-    service::blocking,
+    service::holding,
 };
 
 /// A bounded pool. It owns no threads: it bounds how many of the runtime's blocking threads it uses.
@@ -27,8 +27,7 @@ impl Pool {
         Self { places, running: Arc::new(Semaphore::new(running)) }
     }
 
-    /// Runs the work when it is its turn. Both permits go with the work: a caller who leaves early makes no room that is not
-    /// there.
+    /// Runs the work when it is its turn.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -36,11 +35,7 @@ impl Pool {
         let place = self.places.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = self.running.clone().acquire_owned().await;
         let turn = turn.map_err(|error| ApiError::internal(&error))?;
-        blocking(move || {
-            let _held = (place, turn);
-            work()
-        })
-        .await
+        holding((place, turn), work).await
     }
 }
 
@@ -55,6 +50,27 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+
+    /// A bug: whoever asked for a release and hung up got its turn back while the work went on.
+    #[tokio::test]
+    async fn a_turn_is_held_until_the_work_ends_whoever_hangs_up() {
+        let (tasks, turns) = (TaskTracker::new(), Arc::new(Semaphore::new(1)));
+        let (begin, begun) = mpsc::channel::<()>();
+        let (end, ended) = mpsc::channel::<()>();
+        let turn = turns.clone().try_acquire_owned().unwrap();
+        let caller = tasks.spawn(holding(turn, move || {
+            begin.send(()).map_err(|error| ApiError::internal(&error))?;
+            ended.recv().map_err(|error| ApiError::internal(&error))
+        }));
+        tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(turns.available_permits(), 0);
+        end.send(()).unwrap();
+        while turns.available_permits() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 
     /// The work that a caller walked away from still counts, until it ends.
     #[tokio::test]

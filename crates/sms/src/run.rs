@@ -227,7 +227,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         receipts,
         receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
-        turns: Semaphore::new(TURNS),
+        turns: Arc::new(Semaphore::new(TURNS)),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
         pulse,
         metrics,

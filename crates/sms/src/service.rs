@@ -52,7 +52,7 @@ pub(crate) struct Service {
     pub(crate) trust: Trust,
     pub(crate) reserve: Reserve,
     /// Bounds the memory that answers with secrets take together.
-    pub(crate) turns: Semaphore,
+    pub(crate) turns: Arc<Semaphore>,
     /// Where evidence is verified.
     pub(crate) pool: Pool,
     pub(crate) pulse: watch::Receiver<Pulse>,
@@ -108,6 +108,18 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(&error)),
     }
+}
+
+/// The same for work that holds something (a permit, say) to its end: a caller who leaves early makes no room that is not there.
+pub(crate) async fn holding<H: Send + 'static, T: Send + 'static>(
+    held: H,
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    blocking(move || {
+        let _held = held;
+        work()
+    })
+    .await
 }
 
 /// The block that a caller demands by `Sesame-Min-Block`.

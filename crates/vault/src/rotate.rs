@@ -49,7 +49,7 @@ impl Vault {
     ) -> Result<Rotated, VaultError> {
         let ring = self.begin(to)?;
         let (mut records, mut wrapped) = (0, Vec::new());
-        self.store.walk(Values::Left, &mut |found| {
+        let walked = self.store.walk(Values::Left, &mut |found| {
             let (secret, Entry { version, header }) = found.record.ok_or(VaultError::Damaged)?;
             let Some(before) = header else { return Ok(()) };
             records += 1;
@@ -62,7 +62,14 @@ impl Vault {
                 progress(records);
             }
             Ok(())
-        })?;
+        });
+        // A key that is none of ours may be one that somebody else began meanwhile.
+        if matches!(walked, Err(VaultError::UnknownKey(_)))
+            && self.read_ring()?.fact() != ring.fact()
+        {
+            return Err(VaultError::KeysChanging);
+        }
+        walked?;
         self.store.rewrap(&wrapped)?;
         self.rewrap_sealing_keys()?;
         self.finish(&ring)?;

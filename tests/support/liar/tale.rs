@@ -44,6 +44,8 @@ pub enum Tale {
     NullBlocks,
     /// Alters the value that a proof should prove.
     AlterProof,
+    /// Keeps no state to prove anything by.
+    NoProofs,
     /// Says that every contract takes every signature as its own.
     YesToCalls,
     /// Gives no answer to calls of contracts.
@@ -99,6 +101,10 @@ pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
             *answer = json!({"jsonrpc": "2.0", "id": answer["id"], "error": error});
         }
         return;
+    }
+    if (tale, method) == (Tale::NoProofs, "eth_getProof") {
+        let error = json!({"code": -32000, "message": "missing trie node"});
+        *answer = json!({"jsonrpc": "2.0", "id": answer["id"], "error": error});
     }
     if (tale, method) == (Tale::YesToCalls, "eth_call") {
         let yes = format!("0x1626ba7e{}", "0".repeat(56));

@@ -128,6 +128,10 @@ pub(crate) struct ServeArgs {
     /// As in Milan:bootloader=4,tee=0,snp=24,microcode=219 (for Turin also fmc=).
     #[arg(long, value_name = "PRODUCT:PART=VERSION,…")]
     admit_snp: Vec<Minimum>,
+    /// Also admit enclaves of SEV-SNP that a migration agent may move to other platforms. The agent is a guest that the host chose,
+    /// and decides where their secrets go.
+    #[arg(long, requires = "admit_snp")]
+    admit_snp_migration_agents: bool,
     #[command(flatten)]
     hsm: HsmArgs,
     /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
@@ -154,7 +158,7 @@ pub(crate) fn config(args: ServeArgs, context: &Context) -> anyhow::Result<Confi
         prove_every: args.prove_every,
         deployment: context.deployment()?,
         limits: limits(&args),
-        policy: policy(&args)?.admitting(args.admit_tcb).admitting_snp(args.admit_snp),
+        policy: admissions(&args)?,
         collateral: match (args.pccs_url, args.collateral_dir) {
             (_, Some(folder)) => CollateralSource::Folder(folder),
             (pccs, None) => CollateralSource::Services { pccs, kds: args.kds_url },
@@ -171,6 +175,12 @@ pub(crate) fn config(args: ServeArgs, context: &Context) -> anyhow::Result<Confi
         request_time: Duration::from_secs(args.request_time_s),
         session_life: args.session_life_s,
     })
+}
+
+fn admissions(args: &ServeArgs) -> anyhow::Result<Policy> {
+    let policy =
+        policy(args)?.admitting(args.admit_tcb.clone()).admitting_snp(args.admit_snp.clone());
+    Ok(if args.admit_snp_migration_agents { policy.admitting_migration_agents() } else { policy })
 }
 
 const fn limits(args: &ServeArgs) -> Limits {

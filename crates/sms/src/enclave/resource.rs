@@ -22,7 +22,7 @@ use crate::{
     path::Path,
     problem::{ApiError, Code, KbsError},
     receipt::Decided,
-    service::{BUNDLE_TURNS, Service, Shared, blocking, min_block},
+    service::{BUNDLE_TURNS, Service, Shared, holding, min_block},
 };
 
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
@@ -62,15 +62,14 @@ async fn respond(
     let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such)?;
     let least = min_block(headers)?;
     let turns = if resource == Resource::Bundle { BUNDLE_TURNS } else { 1 };
-    let waiting = service.clone();
-    let (_turn, session) = match waiting.turns.try_acquire_many(turns) {
+    let (turn, session) = match service.turns.clone().try_acquire_many_owned(turns) {
         Ok(turn) => (turn, session),
         Err(_) => {
-            let turn = waiting.turns.acquire_many(turns).await;
+            let turn = service.turns.clone().acquire_many_owned(turns).await;
             (turn.map_err(|error| ApiError::internal(&error))?, open()?)
         }
     };
-    Ok(Json(blocking(move || release(&service, &session, task, resource, least)).await?))
+    Ok(Json(holding(turn, move || release(&service, &session, task, resource, least)).await?))
 }
 
 fn release(

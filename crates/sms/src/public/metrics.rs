@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
-use super::status::lag;
 use crate::{clock, metrics::Standing, problem::ApiError, service::Shared};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -17,7 +16,7 @@ pub(crate) async fn metrics(State(service): State<Shared>) -> Result<impl IntoRe
         head: head.map_or(0, |head| head.number),
         confirmed: cursor.map_or(0, |cursor| cursor.confirmed.number),
         proven: service.view.proven()?.map_or(0, |proven| proven.number),
-        lag: lag(&pulse),
+        lag: pulse.behind,
         head_age: head.map_or(0, |head| now.saturating_sub(head.timestamp)),
         ready: service.freshness.check(&pulse, head, Instant::now(), now).is_ok(),
     };

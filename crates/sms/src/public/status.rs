@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::{Json, extract::State};
-use sesame_indexer::{Pulse, State as MirrorState, Unready};
+use sesame_indexer::Unready;
 use sesame_protocol::status::{Contracts, State as StateBody, Status};
 
 use crate::{clock, problem::ApiError, service::Shared};
@@ -35,19 +35,11 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
         head: head.as_ref().map(Into::into),
         confirmed: confirmed.as_ref().map(Into::into),
         last_proof: service.view.proven()?.as_ref().map(Into::into),
-        lag_blocks: lag(&pulse),
+        lag_blocks: pulse.behind,
         head_age_seconds: head.map(|head| now.saturating_sub(head.timestamp)),
         trust: service.trust,
         simulated_tee: service.verifier.policy().admits_simulated(),
         revocation_bound_seconds: service.freshness.bound().as_secs(),
         silence_bound_seconds: service.freshness.max_lag.as_secs(),
     }))
-}
-
-/// Blocks that the mirror knows to be missing.
-pub(super) const fn lag(pulse: &Pulse) -> u64 {
-    match pulse.state {
-        MirrorState::Backfilling { at, to } => to.saturating_sub(at),
-        MirrorState::Starting | MirrorState::Following | MirrorState::Failing { .. } => 0,
-    }
 }

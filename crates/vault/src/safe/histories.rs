@@ -19,7 +19,8 @@ use super::*;
 use crate::{
     decision::wanted,
     testing::{
-        EPOCH, World, asset_secret, metadata, owner_of, plaintext, requester, requester_secret, who,
+        EPOCH, Ground, World, asset_secret, metadata, owner_of, plaintext, requester,
+        requester_secret, who,
     },
 };
 
@@ -277,6 +278,14 @@ pub(crate) fn seeds(some: u64, all: u64) -> Vec<u64> {
         return vec![seed];
     }
     (0..if number("SESAME_TEST_ALL") == Some(1) { all } else { some }).collect()
+}
+
+#[test]
+fn in_postgres_versions_never_fall_and_nothing_is_lost() {
+    for seed in seeds(3, 100) {
+        let ground = Ground::of("on_postgres");
+        tell(&ground.records, &ground.keys, 3, seed);
+    }
 }
 
 #[test]
