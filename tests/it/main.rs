@@ -16,6 +16,7 @@ mod contract_owner;
 mod corpus;
 mod crash;
 mod deployment;
+mod disk_full;
 mod examples;
 mod garbage;
 mod grant;
