@@ -43,6 +43,7 @@ The whole order is public on the chain: params, and the names of the secrets tha
     #[command(after_help = "\
 Example:
   sesame task result 0x<task> --out result --identity key.txt
+  sesame task result 0x<task> --out result --wait 10m
 
 The result is fetched from where the chain says that it is: a folder or a file of this machine, or an http(s) address. What the
 digest on the chain does not cover is left out. A result is encrypted where the order names a key (`sesame task buy
