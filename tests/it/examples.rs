@@ -396,7 +396,7 @@ async fn greedy(options: &[&str], script: &str, code: &str) -> String {
     let worker = shop.start();
     let task = town.buy(&app, &[]).await;
     town.refused(&worker, &task, code).await;
-    fs::read_to_string(shop.folder_of(task.parse().unwrap()).join("stderr.txt")).unwrap()
+    fs::read_to_string(shop.folder_of(task.parse().unwrap()).join("tee/stderr.txt")).unwrap()
 }
 
 #[tokio::test]

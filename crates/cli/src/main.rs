@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         }
     };
     start_logging(&cli);
-    if let Err(error) = sesame_enclave::harden::harden() {
+    if let Err(error) = sesame_enclave::harden::harden(sesame_enclave::harden::Kernel::Linux) {
         return failure::report(&error.into()).into();
     }
     let output = Output::new(cli.global.json);

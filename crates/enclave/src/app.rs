@@ -35,7 +35,7 @@ pub enum AppError {
     #[error(
         "no sandbox for the app: {0}; let the kernel make user namespaces for this user (user.max_user_namespaces, and on some \
          systems kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns), run the worker as root, or \
-         say --sandbox none where the TEE is the sandbox"
+         say --sandbox user or none where the TEE is the sandbox"
     )]
     NoSandbox(String),
     /// There is no cgroup to run it in, though one is asked for.

@@ -17,6 +17,7 @@ use crate::{
     content::{Ciphertext, ContentError, Fetcher},
     decrypt::decrypt_checked,
     environment::{Environment, Facts, Secret},
+    harden::Kernel,
     host::HostOptions,
     params::{InputFile, Params},
     sandbox::{Folders, Sandbox},
@@ -60,11 +61,11 @@ pub struct Prepared {
 pub async fn prepare(
     bundle: &Bundle,
     options: &HostOptions,
-    sandbox: &Sandbox,
+    (kernel, sandbox): (Kernel, &Sandbox),
     work_dir: &Path,
 ) -> Result<Prepared, LaunchError> {
     let params = Params::parse(&bundle.order.params)?;
-    let scratch = Scratch::create()?;
+    let scratch = Scratch::create(kernel)?;
     let (output, logs) = if params.result_key.is_some() {
         (scratch.folder("out")?, scratch.folder("logs")?)
     } else {

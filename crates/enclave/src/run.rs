@@ -46,8 +46,9 @@ pub async fn run<W: Write>(
 
     let work_dir = launch.work_dir.canonicalize().map_err(LaunchError::WorkDir)?;
     let deadline = bundle.order.deadline;
-    let (options, sandbox) = (&launch.options, &launch.confinement.sandbox);
-    let prepared = within(deadline, prepare(&bundle, options, sandbox, &work_dir)).await??;
+    let options = &launch.options;
+    let around = (launch.platform.kernel(), &launch.confinement.sandbox);
+    let prepared = within(deadline, prepare(&bundle, options, around, &work_dir)).await??;
     drop(bundle);
     channel.tell(&ToHost::Progress(Step::Prepared))?;
 

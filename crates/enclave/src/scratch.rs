@@ -9,6 +9,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::harden::Kernel;
+
 /// Where the kernel keeps files in memory.
 const MEMORY: &str = "/dev/shm";
 
@@ -35,10 +37,10 @@ impl Scratch {
     /// Makes one.
     ///
     /// # Errors
-    /// When `/dev/shm` is missing, not writable or not in memory.
-    pub fn create() -> Result<Self, ScratchError> {
-        let kind = rustix::fs::statfs(MEMORY).map_err(io::Error::from)?.f_type;
-        if !u64::try_from(kind).is_ok_and(|kind| IN_MEMORY.contains(&kind)) {
+    /// When `/dev/shm` is missing, not writable or not in memory. Gramine does not say what a file system is: there its
+    /// manifest, which is measured, vouches for it.
+    pub fn create(kernel: Kernel) -> Result<Self, ScratchError> {
+        if kernel == Kernel::Linux && !is_in_memory(MEMORY)? {
             return Err(ScratchError::OnDisk);
         }
         Ok(Self(
@@ -66,6 +68,11 @@ impl Scratch {
     }
 }
 
+fn is_in_memory(path: &str) -> io::Result<bool> {
+    let kind = rustix::fs::statfs(path)?.f_type;
+    Ok(u64::try_from(kind).is_ok_and(|kind| IN_MEMORY.contains(&kind)))
+}
+
 /// Opens a new file of mode 0600.
 ///
 /// # Errors
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn nobody_else_can_look_and_nothing_stays() {
-        let scratch = Scratch::create().unwrap();
+        let scratch = Scratch::create(Kernel::Linux).unwrap();
         let folder = scratch.folder("secrets").unwrap();
         let file = folder.join("one");
         write(&file, b"value").unwrap();

@@ -32,6 +32,20 @@ pub enum WorkerError {
         /// Which folder.
         path: PathBuf,
     },
+    /// What authorizes to the operator's storage cannot be found.
+    #[error("cannot find the authorization for results at {}", path.display())]
+    Authorization {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An enclave of Gramine sees the files of its manifest and the tasks' folders alone.
+    #[error(
+        "no enclave of Gramine can read the authorization for results: its manifest has no such file"
+    )]
+    NoAuthorizationInGramine,
     /// The metrics cannot be served there.
     #[error("cannot serve metrics at {address}")]
     Metrics {
