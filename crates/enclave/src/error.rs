@@ -169,6 +169,15 @@ impl LaunchError {
         Self::Decrypt { n, source }
     }
 
+    /// What became of the app, whose output is in memory or on the disk.
+    pub(crate) fn app(error: AppError, in_memory: bool) -> Self {
+        match (error, in_memory) {
+            (AppError::NoRoom, true) => Self::MemoryFull,
+            (AppError::NoRoom, false) => Self::DiskFull,
+            (error, _) => Self::App(error),
+        }
+    }
+
     /// What became of a packed result, which goes to the disk.
     pub(crate) fn pack(error: io::Error) -> Self {
         if is_full(&error) { Self::DiskFull } else { Self::Pack(error) }
@@ -206,6 +215,7 @@ impl LaunchError {
                 AppError::CpuLimit => "cpu_limit",
                 AppError::MemoryLimit => "memory_limit",
                 AppError::OutputLimit => "output_limit",
+                AppError::NoRoom => "disk_full",
             },
             Self::Output(_) => "output_refused",
             Self::Pack(_) => "result_not_packed",

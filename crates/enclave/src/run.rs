@@ -61,7 +61,8 @@ pub async fn run<W: Write>(
         network: prepared.network,
         logs: &prepared.logs,
     };
-    app::run(&app, &launch.confinement, left(deadline)).await?;
+    let ran = app::run(&app, &launch.confinement, left(deadline)).await;
+    ran.map_err(|error| LaunchError::app(error, prepared.result_key.is_some()))?;
     channel.tell(&ToHost::Progress(Step::Ran))?;
 
     let until = Instant::now() + left(deadline).min(LONGEST);

@@ -590,3 +590,30 @@ async fn an_app_cannot_be_another_user_below_a_launcher_that_is_not_root() {
     let refused = world.run("#!/bin/sh\n").await.unwrap_err();
     assert!(matches!(refused, AppError::NoSandbox(_)), "{refused}");
 }
+
+async fn hides_its_output() {
+    let mut world = World::new();
+    world.limits.output_mib = 1;
+    let script = "#!/bin/sh
+        mkdir $IEXEC_OUT/d && cd $IEXEC_OUT/d
+        for part in a b c; do head -c 900000 /dev/zero >$part; done
+        chmod 0 $IEXEC_OUT/d
+        ";
+    let refused = world.run(script).await.unwrap_err();
+    assert!(matches!(refused, AppError::OutputLimit), "{refused:?}");
+    let hidden = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(world.output("d"), hidden).unwrap();
+}
+
+#[tokio::test]
+async fn output_that_an_app_hides_is_too_much() {
+    hides_its_output().await;
+}
+
+#[tokio::test]
+async fn output_that_an_app_hides_from_a_launcher_that_is_not_root_is_too_much() {
+    let test = "output_that_an_app_hides_from_a_launcher_that_is_not_root_is_too_much";
+    if as_nobody_special(test) {
+        hides_its_output().await;
+    }
+}
