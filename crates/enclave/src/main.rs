@@ -20,6 +20,7 @@ LIMITS, of the app:
     --app-output-mib N      what it may leave in IEXEC_OUT (1024)
     --app-cpu-seconds N     processor time of each of its processes
     --app-seconds N         from its start; the task's deadline holds in any case
+    --app-cpus N            processors that all of it together may use, in a cgroup
     --app-cgroup DIR        delegated folder of cgroup v2 to make its group in";
 
 fn main() -> ExitCode {

@@ -185,7 +185,7 @@ impl Gramine {
 
 impl Oci {
     fn command(&self, told: &Told<'_>, confinement: &Confinement) -> Command {
-        let Limits { memory_mib, processes, .. } = confinement.limits;
+        let Limits { memory_mib, processes, cpus, .. } = confinement.limits;
         let (app, folder) = (told.folder.app(), told.folder.tee());
         let mut options = told.options.clone();
         let authorization = options.result_authorization.take();
@@ -206,6 +206,7 @@ impl Oci {
             .arg(format!("--memory={memory_mib}m"))
             .arg(format!("--memory-swap={memory_mib}m"))
             .arg(format!("--pids-limit={processes}"))
+            .args(cpus.map(|cpus| format!("--cpus={cpus}")))
             .arg(format!("--shm-size={memory_mib}m"))
             .arg(format!("--tmpfs=/tmp:rw,nosuid,nodev,size={memory_mib}m"))
             .arg(mount(reports.as_ref(), reports, ""))

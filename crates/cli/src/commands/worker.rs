@@ -89,7 +89,11 @@ pub(crate) struct WorkerArgs {
     /// Processes and threads that an app may have at a time.
     #[arg(long, value_name = "N", default_value_t = Limits::default().processes)]
     app_processes: u64,
-    /// A delegated, empty folder of cgroup v2 with the controllers memory and pids: each app gets a group in it.
+    /// How many processors' time an app may use, with --app-cgroup or in a container.
+    #[arg(long, value_name = "N")]
+    app_cpus: Option<u64>,
+    /// A delegated, empty folder of cgroup v2 with the controllers memory and pids, and cpu for --app-cpus: each app gets a group
+    /// in it. Without one, nothing limits the memory that the processes of an app share, nor all of them together.
     #[arg(long, value_name = "FOLDER")]
     app_cgroup: Option<PathBuf>,
     /// How often the chain is asked for new tasks, in milliseconds.
@@ -118,6 +122,7 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
     let tee = args.tee()?;
     if args.runner == RunnerKind::Process {
         Sandbox::default().check()?;
+        args.check_limits()?;
     }
     let sms_url = context.sms_url()?.parse();
     let config = Config {
@@ -147,6 +152,20 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
 }
 
 impl WorkerArgs {
+    /// Which limits of an app hold here; says so where one does not.
+    fn check_limits(&self) -> anyhow::Result<()> {
+        if self.app_cgroup.is_none() {
+            if self.app_cpus.is_some() {
+                let hint = "give --app-cgroup as well: a group is what the kernel limits";
+                return Err(Misuse::new("--app-cpus has nothing to hold it", hint).into());
+            }
+            tracing::warn!(
+                "no --app-cgroup: --app-memory limits each process of an app alone, and not what they share"
+            );
+        }
+        Ok(())
+    }
+
     /// What tasks run in. That the options of a runner are there is what their declarations say.
     fn tee(&self) -> anyhow::Result<Tee> {
         let runner = match self.runner {
@@ -173,6 +192,7 @@ impl WorkerArgs {
             seconds: self.app_time,
             output_mib: self.app_output,
             processes: self.app_processes,
+            cpus: self.app_cpus,
             cgroup: self.app_cgroup.clone(),
         };
         Ok(Tee { runner, limits })
