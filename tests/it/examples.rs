@@ -296,7 +296,7 @@ async fn a_shell_app_calls_an_api_with_the_developers_key() {
     let town = Town::of(&world);
     let (api, address, _serving) = Api::start().await;
     let app = forecast(&town, Api::KEY).await;
-    let _worker = town.worker(&[]);
+    let _worker = town.worker(&["--allow-network"]);
     let params = with_network(&address);
     let task = town.buy(&app, &["--secret", "1=place", "--params", &params]).await;
     let result = town.result(&task, "forecast.json").await;
@@ -310,7 +310,7 @@ async fn the_shell_app_has_no_network_unless_ordered_and_no_api_without_the_key(
     let town = Town::of(&world);
     let (api, address, _serving) = Api::start().await;
     let app = forecast(&town, "another key").await;
-    let worker = town.worker(&[]);
+    let worker = town.worker(&["--allow-network"]);
 
     let task = town.buy(&app, &["--secret", "1=place", "--params", &address]).await;
     town.refused(&worker, &task, "app_failed").await;

@@ -212,7 +212,9 @@ mod tests {
         let gone = parent.path().join(format!("sesame-{}-00", child.id()));
         let used = parent.path().join(format!("sesame-{}-00", std::process::id()));
         let others = ["sesame-0123456789abcdef", "sesame-x-00", "other-1-00"];
-        for path in others.iter().map(|name| parent.path().join(name)).chain([gone.clone(), used.clone()]) {
+        for path in
+            others.iter().map(|name| parent.path().join(name)).chain([gone.clone(), used.clone()])
+        {
             fs::create_dir(path).unwrap();
         }
         Cgroup::create(parent.path(), &Limits::default()).unwrap();

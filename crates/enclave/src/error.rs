@@ -1,6 +1,6 @@
 //! Why a run gave no result.
 
-use std::io;
+use std::{io, time::Duration};
 
 use alloy_primitives::B256;
 
@@ -19,6 +19,9 @@ use crate::{
     sealed::SealedError,
     store::StoreError,
 };
+
+/// The code of a run that took too long before its app.
+pub const PREPARE_LIMIT: &str = "prepare_limit";
 
 /// A run gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,12 @@ pub enum LaunchError {
     Overdue {
         /// Seconds since 1970.
         deadline: u64,
+    },
+    /// What comes before the app took longer than the host gives it.
+    #[error("the app could not start within {} s, which is as long as this host waits", limit.as_secs())]
+    Slow {
+        /// How long.
+        limit: Duration,
     },
     /// The app here is not the registered one.
     #[error("the app's SHA-256 is {got}, not {expected} as registered")]
@@ -194,6 +203,7 @@ impl LaunchError {
             Self::Channel(_) => "channel_broken",
             Self::Release(error) => error.code(),
             Self::Overdue { .. } => "deadline_passed",
+            Self::Slow { .. } => PREPARE_LIMIT,
             Self::WrongApp { .. } => "wrong_app",
             Self::KeyMissing { .. } => "bundle_refused",
             Self::Params(_) => "params_refused",
@@ -228,7 +238,7 @@ impl LaunchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             // Other tasks that run here may end.
-            Self::Stopped | Self::MemoryFull | Self::DiskFull => true,
+            Self::Stopped | Self::MemoryFull | Self::DiskFull | Self::Slow { .. } => true,
             Self::Release(error) => error.is_retryable(),
             Self::Content { source, .. } | Self::InputFile { source, .. } => source.is_retryable(),
             Self::Store(error) => error.is_retryable(),

@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use sesame_chain::ChainError;
 use sesame_domain::{AssetId, EnclaveId, TaskStatus};
 use sesame_enclave::{
+    PREPARE_LIMIT,
     channel::{Failure, Step},
     content::ContentError,
 };
@@ -85,6 +86,14 @@ pub enum TaskError {
     /// The chain knows no such task: it never did, or a reorg undid the purchase.
     #[error("the chain knows no such task")]
     Unknown,
+    /// The node has not got to the block of the purchase, and knows no such task.
+    #[error("the node is at block {head}, and the task was bought in block {block}")]
+    Behind {
+        /// The node's newest block.
+        head: u64,
+        /// The purchase's.
+        block: u64,
+    },
     /// The order names another worker.
     #[error("the order names another worker")]
     NotOurs,
@@ -170,6 +179,11 @@ impl TaskError {
         match self {
             Self::App(error) => until_deadline(error.is_retryable()),
             Self::Chain(error) => until_deadline(passes(error)),
+            Self::Behind { .. } => Again::UntilDeadline,
+            // Whoever keeps a run waiting could keep others waiting as long as that.
+            Self::Failed(failure) if failure.retryable && failure.code == PREPARE_LIMIT => {
+                Again::Few
+            }
             Self::Failed(failure) => until_deadline(failure.retryable),
             Self::Tee(_)
             | Self::Silent { .. }
@@ -196,6 +210,7 @@ impl TaskError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown_task",
+            Self::Behind { .. } => "node_behind",
             Self::NotOurs => "not_ours",
             Self::WrongSms => "wrong_sms",
             Self::AppNotAllowed(_) => "app_not_allowed",
@@ -262,6 +277,7 @@ const CODES: &[&str] = &[
     "output_limit",
     "output_refused",
     "params_refused",
+    PREPARE_LIMIT,
     "result_not_packed",
     "result_not_stored",
     "sms_refused",
@@ -314,6 +330,17 @@ mod tests {
         for code in ["", "Denied", "denied ", "a\nb", &"x".repeat(10_000)] {
             assert_eq!(failure(code).code(), "other_failure", "{code:?}");
         }
+    }
+
+    #[test]
+    fn who_keeps_a_run_waiting_does_not_do_so_until_the_deadline() {
+        let again = |code: &str, retryable| {
+            let (code, detail, reasons) = (code.to_owned(), String::new(), Vec::new());
+            TaskError::Failed(Failure { code, detail, retryable, reasons }).again()
+        };
+        assert_eq!(again(PREPARE_LIMIT, true), Again::Few);
+        assert_eq!(again(PREPARE_LIMIT, false), Again::Never);
+        assert_eq!(again("data_unavailable", true), Again::UntilDeadline);
     }
 
     #[test]

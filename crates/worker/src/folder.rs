@@ -9,6 +9,7 @@ use std::{
 };
 
 use sesame_domain::TaskId;
+use sesame_enclave::scratch;
 use sesame_protocol::results::SignedResult;
 use tokio::time::{Instant, sleep};
 
@@ -82,7 +83,7 @@ impl Folder {
 
     /// Removes what an earlier attempt left and makes the folder anew.
     pub(crate) fn renew(&self) -> io::Result<()> {
-        missing_is_fine(fs::remove_dir_all(&self.0))?;
+        scratch::remove(&self.0)?;
         DirBuilder::new().recursive(true).mode(0o700).create(self.tee())?;
         self.0.parent().map_or(Ok(()), sync)
     }
@@ -131,7 +132,7 @@ impl Folder {
     /// The run gave no result: its logs stay, what it put out does not.
     pub(crate) fn give_up(&self) {
         self.sweep();
-        let _ = fs::remove_dir_all(self.out());
+        let _ = scratch::remove(&self.out());
     }
 
     /// The chain has the result for good: its output and its logs stay.

@@ -251,7 +251,8 @@ mod tests {
     }
 
     const LIMITS: &str = "--app-memory-mib 4096 --app-output-mib 1024 --app-processes 1024 \
-        --max-content-bytes 17179869184 --max-input-bytes 1073741824 --input-seconds 600 --allow-result-proxy false";
+        --max-content-bytes 17179869184 --max-input-bytes 1073741824 --input-seconds 600 \
+        --prepare-seconds 3600 --allow-network false --allow-result-proxy false";
 
     #[tokio::test]
     async fn gramine_is_started_with_its_manifest_and_one_variable() {

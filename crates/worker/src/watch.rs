@@ -15,7 +15,7 @@ use crate::{
     Config, Stopped, TaskError, WorkerError,
     book::{Book, Ended, Turn},
     pause::{backoff, jittered},
-    run::{Host, Outcome, now, run_purchase},
+    run::{Host, Outcome, now, run_purchase, status_of},
     work_dir::{Whose, WorkDir},
 };
 
@@ -85,7 +85,7 @@ async fn connect(config: &Config) -> Result<(Contracts, B256), WorkerError> {
 /// What a run gives: of which purchase, and how it ended.
 type Ran = (Arc<PurchasedTask>, Result<Outcome, TaskError>);
 
-/// What the chain says: new tasks, and how reported ones stand.
+/// What the chain says: new tasks, and how reported ones stand; not at all if it does not know them any more.
 type Seen = (TasksUpTo, Vec<(TaskId, Option<TaskStatus>)>);
 
 struct Watch {
@@ -180,8 +180,16 @@ impl Watch {
             let contracts = &host.contracts;
             let found = contracts.tasks_for(contracts.account(), from).await?;
             let mut statuses = Vec::new();
-            for task in deep {
-                statuses.push((task, contracts.task_status(task).await?));
+            for bought in deep {
+                match status_of(contracts, bought).await {
+                    Ok(status) => statuses.push((bought.task, Some(status))),
+                    Err(TaskError::Unknown) => statuses.push((bought.task, None)),
+                    Err(TaskError::Chain(error)) => return Err(error),
+                    // It is asked again.
+                    Err(error) => {
+                        debug!(task.id = %bought.task, %error, "a reported task is not seen")
+                    }
+                }
             }
             Ok((found, statuses))
         }

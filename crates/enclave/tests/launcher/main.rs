@@ -321,16 +321,20 @@ fn an_app_sees_what_the_bundle_says_and_nothing_else() {
         "IEXEC_APP_DEVELOPER_SECRET_1",
         "IEXEC_APP_DEVELOPER_SECRET_1_FILE",
         "IEXEC_APP_DEVELOPER_SECRET_FILE",
-        "IEXEC_BULK_SLICE_SIZE",
+        "IEXEC_BOT_FIRST_INDEX",
+        "IEXEC_BOT_SIZE",
+        "IEXEC_BOT_TASK_INDEX",
         "IEXEC_DATASET_1_FILENAME",
+        "IEXEC_DATASET_ADDRESS",
         "IEXEC_DATASET_FILENAME",
+        "IEXEC_DEAL_ID",
         "IEXEC_IN",
-        "IEXEC_INPUT_FILES_FOLDER",
         "IEXEC_INPUT_FILES_NUMBER",
         "IEXEC_OUT",
         "IEXEC_REQUESTER_SECRET_7_FILE",
         "IEXEC_REQUESTER_SECRET_9_FILE",
         "IEXEC_TASK_ID",
+        "IEXEC_TASK_INDEX",
         "LANG",
         "PATH",
         "TMPDIR",
@@ -399,6 +403,24 @@ fn an_sms_that_never_answers_is_waited_for_until_the_deadline() {
     world.script.silent = true;
     let failure = world.fail();
     assert_eq!((failure.code.as_str(), failure.retryable), ("deadline_passed", false));
+}
+
+/// A buyer who keeps the launcher waiting, by an SMS that does not answer or a server that always will in a moment.
+#[test]
+fn what_comes_before_the_app_has_its_own_limit() {
+    let mut world = World::new(LOOK);
+    world.script.silent = true;
+    world.more = &["--prepare-seconds", "2"];
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("prepare_limit", true));
+    assert!(failure.detail.contains("within 2 s"), "{}", failure.detail);
+
+    let base = files(b"public");
+    let mut world = World::new(LOOK);
+    world.script.bundle.data[0].uri = format!("{base}/always-busy");
+    world.more = &["--prepare-seconds", "4"];
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("prepare_limit", true));
 }
 
 #[test]
@@ -477,6 +499,7 @@ fn files(content: &'static [u8]) -> String {
             let status = match path.as_str() {
                 "/gone" => "404 Not Found",
                 "/busy" if std::mem::take(&mut busy) => "503 Service Unavailable",
+                "/always-busy" => "503 Service Unavailable",
                 _ => "200 OK",
             };
             let head = format!(
@@ -528,7 +551,7 @@ fn what_a_task_asks_for_and_cannot_have_is_refused() {
     };
     assert_eq!(code(r#"{"iexec_result_encryption":true}"#), "params_refused");
     assert_eq!(code(r#"{"bulk_cid":"Qm"}"#), "params_refused");
-    assert_eq!(code("--unfinished 'quote"), "params_refused");
+    assert_eq!(code(r#"{"iexec_secrets":{"9":"nine"}}"#), "params_refused", "it is not granted");
     assert_eq!(code(r#"{"iexec_input_files":["file:///etc/hostname"]}"#), "params_refused");
     assert_eq!(code(&format!(r#"{{"iexec_input_files":["{base}/gone"]}}"#)), "input_unavailable");
 }
@@ -574,6 +597,26 @@ fn when_the_host_goes_everything_goes() {
         std::thread::sleep(Duration::from_millis(20));
         false
     }));
+}
+
+#[test]
+fn what_was_decrypted_goes_with_the_next_run_if_the_launcher_is_killed() {
+    let app = "#!/bin/sh\necho started > \"$IEXEC_OUT/started\"\nsleep 600\n";
+    let mut run = World::new(app).start();
+    while run.next() != ToHost::Progress(sesame_enclave::channel::Step::Prepared) {}
+    wait_for_text(&run.folder.path().join("work/out/started"));
+    let processes = descendants(run.child.id());
+    let memory = processes.iter().find_map(|process| scratch_of(*process)).unwrap();
+    for process in &processes {
+        let process = i32::try_from(*process).unwrap();
+        let process = rustix::process::Pid::from_raw(process).unwrap();
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    }
+    run.child.wait().unwrap();
+    assert!(memory.exists(), "nobody was left to remove it");
+    let (_folder, last, _) = World::new(SEE).run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    assert!(!memory.exists());
 }
 
 /// The folder in memory behind a process's `/iexec_in`.
@@ -656,7 +699,7 @@ fn an_image_with_another_app_does_not_run() {
 }
 
 #[test]
-fn the_network_is_there_when_the_order_asks_for_it() {
+fn the_network_is_there_when_the_order_asks_for_it_and_the_operator_allows_it() {
     let address = files(b"public");
     let address = address.strip_prefix("http://").unwrap();
     let (host, port) = address.split_once(':').unwrap();
@@ -667,6 +710,12 @@ fn the_network_is_there_when_the_order_asks_for_it() {
     assert_eq!(world.fail().code, "app_failed");
     let mut world = World::new(&app);
     world.script.bundle.order.params = r#"{"sesame_network":true}"#.to_owned();
+    let mut refused = World::new(&app);
+    refused.script.bundle.order.params = world.script.bundle.order.params.clone();
+    let failure = refused.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("params_refused", false));
+    assert!(failure.detail.contains("--allow-network"), "{}", failure.detail);
+    world.more = &["--allow-network", "true"];
     let (_folder, last, _) = world.run();
     assert!(matches!(last, ToHost::Result(_)), "{last:?}");
 }
