@@ -118,8 +118,8 @@ pub(crate) async fn run_purchase(
 async fn check(host: &Host, purchase: &PurchasedTask) -> Result<TaskStatus, TaskError> {
     let order = &purchase.order;
     let bought = Bought::of(purchase);
-    let facts = async || host.contracts.task(bought.task).await;
-    let facts = known(bought, facts, async || head(&host.contracts).await).await?;
+    let contracts = &host.contracts;
+    let facts = known(bought, || contracts.task(bought.task), || head(contracts)).await?;
     if facts.worker != host.contracts.account() {
         return Err(TaskError::NotOurs);
     }
@@ -150,8 +150,7 @@ pub(crate) async fn status_of(
     contracts: &Contracts,
     bought: Bought,
 ) -> Result<TaskStatus, TaskError> {
-    let status = async || contracts.task_status(bought.task).await;
-    known(bought, status, async || head(contracts).await).await
+    known(bought, || contracts.task_status(bought.task), || head(contracts)).await
 }
 
 async fn head(contracts: &Contracts) -> Result<u64, ChainError> {
@@ -160,11 +159,15 @@ async fn head(contracts: &Contracts) -> Result<u64, ChainError> {
 
 /// What the chain says of a task that was found on it. That there is no such task is believed only of a node that has got to the
 /// block of its purchase, and says so twice: others are behind, and a reorg goes on for a moment.
-async fn known<T>(
+async fn known<T, Asked, Seen>(
     bought: Bought,
-    ask: impl AsyncFn() -> Result<Option<T>, ChainError>,
-    head: impl AsyncFn() -> Result<u64, ChainError>,
-) -> Result<T, TaskError> {
+    ask: impl Fn() -> Asked,
+    head: impl Fn() -> Seen,
+) -> Result<T, TaskError>
+where
+    Asked: Future<Output = Result<Option<T>, ChainError>>,
+    Seen: Future<Output = Result<u64, ChainError>>,
+{
     for asked in 0..2 {
         if let Some(found) = ask().await? {
             return Ok(found);
@@ -424,11 +427,12 @@ mod tests {
     async fn answers(answers: &[(Option<u8>, u64)]) -> Result<u8, TaskError> {
         let asked = std::cell::Cell::new(0);
         let bought = Bought { task: TaskId::default(), block: 7 };
-        let ask = async || {
+        let ask = || {
             asked.set(asked.get() + 1);
-            Ok(answers[asked.get() - 1].0)
+            std::future::ready(Ok(answers[asked.get() - 1].0))
         };
-        let known = known(bought, ask, async || Ok(answers[asked.get() - 1].1)).await;
+        let head = || std::future::ready(Ok(answers[asked.get() - 1].1));
+        let known = known(bought, ask, head).await;
         assert_eq!(asked.get(), answers.len());
         known
     }

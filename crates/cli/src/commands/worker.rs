@@ -124,6 +124,11 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
         Sandbox::default().check()?;
         args.check_limits()?;
     }
+    if args.runner == RunnerKind::Oci && args.apps.is_empty() {
+        tracing::warn!(
+            "no --app: whoever lets this machine's enclave near a secret trusts every app that is bought here"
+        );
+    }
     let sms_url = context.sms_url()?.parse();
     let config = Config {
         rpc_url: context.rpc_url()?.to_owned(),
