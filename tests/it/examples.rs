@@ -360,7 +360,7 @@ async fn the_shell_app_has_no_network_unless_ordered_and_no_api_without_the_key(
     let params = with_network(&address);
     let order = ["--secret", "1=place", "--params", &params];
     let buy = async || town.buy(&app, &order).await;
-    town.refused_by_limits(&mut shop, &["--allow-network"], buy).await;
+    town.refused_by_limits(&mut shop, &["--allow-network"], &buy).await;
     shop.options.clear();
     let worker = shop.start();
     town.refused(&worker, &buy().await, "params_refused").await;
@@ -431,7 +431,7 @@ async fn the_rust_app_is_refused_if_either_owner_refuses() {
     let (large, lost) = town.data(&world.alice, "large.txt", &many, &overlap.app).await;
     let small = &overlap.tables[1].0;
     let buy = async || town.buy(&overlap.app, &["--data", &large, "--data", small]).await;
-    town.refused_by_limits(&mut shop, &[], buy).await;
+    town.refused_by_limits(&mut shop, &[], &buy).await;
     shop.options.clear();
     let worker = shop.start();
     fs::remove_file(lost).unwrap();

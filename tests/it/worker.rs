@@ -276,7 +276,7 @@ async fn a_result_that_could_not_be_reported_is_reported_by_the_next_worker() {
         shop.kept(task).is_none().then_some(())
     })
     .await;
-    assert!(shop.folder_of(task).join("out/result.txt").exists(), "the result's file stays");
+    assert!(shop.folder_of(task).join("tee/out/result.txt").exists(), "the result's file stays");
 }
 
 #[tokio::test]

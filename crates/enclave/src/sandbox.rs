@@ -13,7 +13,7 @@ use std::{
         fd::AsRawFd,
         unix::{
             ffi::OsStrExt,
-            fs::{FileExt, MetadataExt, PermissionsExt, lchown},
+            fs::{FileExt, PermissionsExt, lchown},
             process::ExitStatusExt,
         },
     },
@@ -541,11 +541,12 @@ fn processes_of(user: u32) -> io::Result<Vec<Pid>> {
         let id =
             entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let Some(id) = id else { continue };
-        // What cannot be looked at is gone.
-        let owned = entry.metadata().is_ok_and(|about| about.uid() == user);
-        let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let alive = state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
-        if owned && alive {
+        // What cannot be looked at is gone. The owner of the folder says less: a process may hide behind root there.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let line =
+            |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let alive = !line("State:").trim_start().starts_with(['Z', 'X']);
+        if alive && line("Uid:").split_whitespace().any(|id| id.parse() == Ok(user)) {
             found.push(id);
         }
     }

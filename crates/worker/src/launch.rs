@@ -284,7 +284,7 @@ mod tests {
         let (before, after) = told(&config, &log);
         let task = format!("/jobs/0x{}", "07".repeat(32));
         let expected = format!(
-            "run --rm --interactive --read-only --cap-drop=ALL --cap-add=CHOWN --cap-add=KILL --cap-add=SETGID \
+            "run --rm --interactive --read-only --cap-drop=ALL --cap-add=CHOWN --cap-add=DAC_READ_SEARCH --cap-add=KILL --cap-add=SETGID \
              --cap-add=SETUID --security-opt=no-new-privileges --ulimit=core=0:0 \
              --memory=4096m --memory-swap=4096m --pids-limit=1024 --shm-size=4096m --tmpfs=/tmp:rw,nosuid,nodev,size=4096m \
              --volume=/sys/kernel/config/tsm:/sys/kernel/config/tsm --volume={task}/tee:{task}/tee --volume={task}/app:/app/main:ro \

@@ -366,12 +366,16 @@ async fn report_once(
     result: &SignedResult,
 ) -> Result<Outcome, TaskError> {
     let task = bought.task;
-    match status_of(contracts, bought).await? {
-        TaskStatus::Completed => return Ok(Outcome::Completed),
-        status if status.is_final() => return Ok(Outcome::Ended(status)),
+    let status = status_of(contracts, bought).await?;
+    if status == TaskStatus::Completed {
+        return Ok(Outcome::Completed);
+    }
+    if status.is_final() {
+        return Ok(Outcome::Ended(status));
+    }
+    if status == TaskStatus::Purchased {
         // A reorg undid the start.
-        TaskStatus::Purchased => start(contracts, task).await?,
-        _ => {}
+        start(contracts, task).await?;
     }
     match contracts.complete(task, report_of(result)).await {
         Ok(_) => Ok(Outcome::Completed),

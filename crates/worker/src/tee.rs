@@ -72,8 +72,9 @@ pub struct Oci {
 /// Where a container finds what authorizes to the operator's storage.
 const AUTHORIZATION: &str = "/run/result-authorization";
 
-/// What a launcher in a container needs to make its app another user, to end it, and to take back what it left.
-const OWN_USER: [&str; 4] = ["CHOWN", "KILL", "SETGID", "SETUID"];
+/// What a launcher in a container needs to make its app another user, to weigh what it writes, to end it, and to take back what
+/// it left.
+const OWN_USER: [&str; 5] = ["CHOWN", "DAC_READ_SEARCH", "KILL", "SETGID", "SETUID"];
 
 /// What a launch tells the TEE.
 pub(crate) struct Told<'a> {

@@ -162,11 +162,10 @@ fn params(text: String, key: Option<ResultKeyText>, grants: &[Grant]) -> anyhow:
     match checked {
         Ok(()) => Ok(params),
         Err(error) => {
-            let hint = match error {
-                ParamsError::SecretNotGranted { .. } => {
-                    "grant it by --secret INDEX=NAME, or leave it out of iexec_secrets"
-                }
-                _ => {
+            let ungranted = matches!(error, ParamsError::SecretNotGranted { .. });
+            let hint = match ungranted {
+                true => "grant it by --secret INDEX=NAME, or leave it out of iexec_secrets",
+                false => {
                     "`sesame task buy --help` and crates/enclave/README.md say what params may hold"
                 }
             };

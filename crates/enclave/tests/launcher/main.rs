@@ -56,6 +56,8 @@ struct World {
     options: Vec<String>,
     /// The size of `/dev/shm`, if it is another than this machine's.
     memory: Option<&'static str>,
+    /// The capabilities that are left to the launcher, as `setpriv` writes them; without, all that this user has.
+    capabilities: Option<&'static str>,
 }
 
 impl World {
@@ -123,6 +125,7 @@ impl World {
             gramine: None,
             options: Vec::new(),
             memory: None,
+            capabilities: None,
         }
     }
 
@@ -145,7 +148,7 @@ impl World {
             command.arg("--app").arg(self.app).args(["--sms-identity", &trusted]);
             command.env("SESAME_HOST_ARGS", shell_words::join(&host));
         } else {
-            command = quoter(self.memory);
+            command = quoter(self.memory, self.capabilities);
             command.args(["--tee", &tee.to_string(), "--root-key"]);
             command.arg(folder.path().join("root"));
             command.args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"]);
@@ -192,9 +195,14 @@ impl World {
     }
 }
 
-/// The quoting process, in a namespace of its own where `/dev/shm` is of this size.
-fn quoter(memory: Option<&str>) -> Command {
+/// The quoting process, in a namespace of its own where `/dev/shm` is of this size, or with these capabilities and no others.
+fn quoter(memory: Option<&str>, capabilities: Option<&str>) -> Command {
     let quoter = env!("CARGO_BIN_EXE_sesame-simulated-tee");
+    if let Some(capabilities) = capabilities {
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-all", &format!("--bounding-set=-all,{capabilities}"), quoter]);
+        return command;
+    }
     let Some(size) = memory else { return Command::new(quoter) };
     let mut command = Command::new("unshare");
     let script = format!("mount -t tmpfs -o size={size} tmpfs /dev/shm && exec \"$@\"");
@@ -749,6 +757,35 @@ fn without_a_sandbox_an_app_runs_as_the_launcher_does() {
     let home = Path::new(home.trim());
     assert!(home.starts_with("/dev/shm") && !home.parent().unwrap().exists(), "{home:?}");
     assert_eq!(fs::read_to_string(out.join("seven")).unwrap(), "se\0ven");
+}
+
+/// As in a container of the worker's: root, with the capabilities that the worker asks for.
+#[test]
+fn in_a_container_the_app_is_a_user_of_its_own() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let app = format!(
+        "{SEE}id -u >$IEXEC_OUT/user\numask 077\nmkdir $IEXEC_OUT/own && echo x >$IEXEC_OUT/own/file\nsleep 0.5\n"
+    );
+    let mut world = World::new(&app);
+    world.more = &["--sandbox", "user"];
+    world.capabilities = Some("+chown,+dac_read_search,+kill,+setgid,+setuid");
+    // An engine makes the folders above a mounted one for everybody.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(world.folder.path(), everybody).unwrap();
+    let (folder, last, code) = world.run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    assert_eq!(code, Some(0));
+    let seen = |name| fs::read_to_string(folder.path().join("work/out").join(name)).unwrap();
+    assert_eq!((seen("seen").as_str(), seen("own/file").as_str()), ("app-secret", "x\n"));
+    assert_ne!(seen("user"), "0\n");
+
+    // Without them the app does not start as root instead.
+    let mut world = World::new(&app);
+    world.more = &["--sandbox", "user"];
+    world.capabilities = Some("+chown");
+    assert_eq!(world.fail().code, "app_does_not_start");
 }
 
 fn wait_for_text(path: &Path) -> String {
