@@ -14,7 +14,7 @@ use alloy::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::Rng;
-use sesame_domain::{Journal, Registry};
+use sesame_domain::{Block, Journal, Registry};
 use tokio::time::{sleep, timeout};
 
 use crate::{
