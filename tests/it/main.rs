@@ -38,6 +38,7 @@ mod restart;
 mod result_key;
 mod revoke;
 mod secrets_in_logs;
+mod service_manager;
 mod shared_vault;
 mod slow;
 mod stale;

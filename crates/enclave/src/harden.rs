@@ -1,6 +1,9 @@
 //! What a process that holds secrets asks of the kernel before it holds any.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::{
+    mm::MlockAllFlags,
+    process::{DumpableBehavior, Resource, Rlimit, Signal},
+};
 
 /// The kernel refused a protection.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,26 @@ pub fn harden() -> Result<(), HardenError> {
     rustix::thread::set_no_new_privs(true).map_err(refused("give up new privileges"))
 }
 
+/// Keeps what this process has in memory out of swap, now and from now on, and says whether: only where it may lock memory
+/// without a limit (`RLIMIT_MEMLOCK`), since under one an allocation would fail some day, in the middle of a request.
+///
+/// Pages are locked when they are first used, so nothing is resident that would not be anyway.
+///
+/// # Errors
+/// When the kernel refuses nevertheless.
+pub fn lock_memory() -> Result<bool, HardenError> {
+    if rustix::process::getrlimit(Resource::Memlock).current.is_some() {
+        return Ok(false);
+    }
+    lock_all().map(|()| true)
+}
+
+fn lock_all() -> Result<(), HardenError> {
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    rustix::mm::mlockall(all)
+        .map_err(|source| HardenError { what: "lock the process's memory", source })
+}
+
 /// Has the kernel end this process when its parent ends, even if that is killed.
 ///
 /// # Errors
@@ -35,4 +58,28 @@ pub fn harden() -> Result<(), HardenError> {
 pub fn end_with_parent() -> Result<(), HardenError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .map_err(|source| HardenError { what: "end the process with its parent", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locked_kib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+    }
+
+    /// Only root, or who has no limit, may lock that much.
+    #[test]
+    fn what_is_used_later_is_locked_as_well() {
+        assert_eq!(locked_kib(), 0);
+        if lock_all().is_err() {
+            assert!(!rustix::process::geteuid().is_root(), "root may lock memory");
+            return;
+        }
+        let before = locked_kib();
+        let later = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(before > 0 && locked_kib() >= before + (later.len() as u64 >> 10));
+    }
 }

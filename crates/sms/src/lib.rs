@@ -6,6 +6,7 @@ mod config;
 mod enclave;
 pub mod index;
 mod limits;
+mod manager;
 mod metrics;
 mod operator;
 mod owner;

@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     index::{self, IndexError},
     limits::Gate,
+    manager,
     metrics::Metrics,
     operator,
     pool::Pool,
@@ -102,6 +103,8 @@ pub async fn run(
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     tracing::info!(sms.identity = %service.address(), "serving at http://{address}");
+    manager::serving(address);
+    tasks.spawn(manager::keep_alive(stop.clone()));
     let mirror = tasks.spawn({
         let stop = stop.clone();
         async move {
@@ -116,6 +119,7 @@ pub async fn run(
             () = shutdown => {}
             () = stopped.cancelled() => {}
         }
+        manager::stopping();
     };
     let service = Arc::new(service);
     tasks.spawn({

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use sesame_enclave::harden;
 use sesame_sms::{
     Admission, Client, CollateralSource, Config, Confirmation, DEFAULT_FREE_RESERVE,
     DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE,
@@ -143,6 +144,11 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()> {
+    if harden::lock_memory()? {
+        tracing::info!("memory is kept out of swap");
+    } else {
+        tracing::info!("memory may be swapped out: the limit of locked memory is not unlimited");
+    }
     let listen = args.listen;
     let config = config(args, context)?;
     let listener = TcpListener::bind(listen).await;
