@@ -9,8 +9,8 @@ use crate::{
     commands::{
         account::AccountCommand, app::AppCommand, completions::CompletionsArgs,
         config::ConfigCommand, data::DataCommand, enclave::EnclaveCommand, explain::ExplainArgs,
-        index::IndexCommand, receipts::ReceiptsCommand, secret::SecretCommand, serve::ServeArgs,
-        task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
+        index::IndexCommand, manual::ManualArgs, receipts::ReceiptsCommand, secret::SecretCommand,
+        serve::ServeArgs, task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
     },
     config::{Mistakes, complete},
 };
@@ -172,6 +172,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
+    /// Write the manual, a page for each command.
+    Manual(ManualArgs),
 }
 
 impl Command {
@@ -191,7 +193,8 @@ impl Command {
             | Self::Index(_)
             | Self::Vault(_)
             | Self::Config(_)
-            | Self::Completions(_) => LogLevel::Warn,
+            | Self::Completions(_)
+            | Self::Manual(_) => LogLevel::Warn,
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod explain;
 mod host;
 mod hsm;
 pub(crate) mod index;
+pub(crate) mod manual;
 pub(crate) mod receipts;
 mod result;
 pub(crate) mod secret;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Vault(command) => return vault::run(command, context).await,
         Command::Config(command) => config::run(&command, context)?,
         Command::Completions(args) => completions::run(&args, context),
+        Command::Manual(args) => manual::run(&args, context)?,
     }
     Ok(0)
 }
