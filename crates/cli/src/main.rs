@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod database;
 mod failure;
+mod network;
 mod output;
 mod parse;
 

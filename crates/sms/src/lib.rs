@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod clients;
 mod clock;
 mod collateral;
 mod config;
 mod enclave;
 pub mod index;
 mod limits;
+mod listen;
 mod metrics;
 mod operator;
+mod overload;
 mod owner;
 mod path;
 mod pool;
@@ -22,9 +25,11 @@ mod service;
 mod stack;
 pub mod vault;
 
+pub use clients::{ParseNetworkError, TrustedProxy};
 pub use collateral::CollateralSource;
 pub use config::{Config, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME};
-pub use limits::{Client, Limits};
+pub use limits::Limits;
+pub use listen::{Listeners, Network, TlsError, TlsFiles};
 pub use problem::{Code, codes};
 pub use router::routes;
 pub use run::{ServeError, run};

@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     lag: Height,
     head_age: Height,
     ready: Gauge,
+    pub(crate) tls_not_after: Gauge,
 }
 
 type Height = Gauge<u64, AtomicU64>;
@@ -53,6 +54,7 @@ impl Metrics {
             lag: Height::default(),
             head_age: Height::default(),
             ready: Gauge::default(),
+            tls_not_after: Gauge::default(),
         };
         metrics.index.register(&mut metrics.registry);
         let registry = &mut metrics.registry;
@@ -68,6 +70,9 @@ impl Metrics {
         registry.register_with_unit("index_head_age", age, Unit::Seconds, metrics.head_age.clone());
         let ready = "1 when the service may answer yes, else 0";
         registry.register("ready", ready, metrics.ready.clone());
+        let help = "Until when the TLS certificate is good, seconds since 1970; 0 without TLS";
+        let name = "tls_not_after_timestamp";
+        registry.register_with_unit(name, help, Unit::Seconds, metrics.tls_not_after.clone());
         metrics
     }
 

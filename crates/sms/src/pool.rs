@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     problem::{ApiError, Code},
-    service::blocking,
+    service::off_thread,
 };
 
 /// A bounded pool. It owns no threads: it bounds how many of the runtime's blocking threads it uses.
@@ -36,7 +36,7 @@ impl Pool {
         let place = self.places.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = self.running.clone().acquire_owned().await;
         let turn = turn.map_err(|error| ApiError::internal(&error))?;
-        blocking(move || {
+        off_thread(move || {
             let _held = (place, turn);
             work()
         })

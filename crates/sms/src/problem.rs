@@ -65,6 +65,8 @@ codes! {
     MalformedBody = "malformed_body", BAD_REQUEST, "malformed body";
     /// The body is of another media type.
     WrongContentType = "wrong_content_type", UNSUPPORTED_MEDIA_TYPE, "wrong content type";
+    /// The body is compressed, or encoded in another way.
+    UnsupportedEncoding = "unsupported_encoding", UNSUPPORTED_MEDIA_TYPE, "unsupported content encoding";
     /// The body is larger than anything that may be sent.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "too large";
     /// A secret has 1 to 4194304 bytes.
@@ -119,6 +121,8 @@ codes! {
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "too many requests";
     /// Too many enclaves are being verified.
     Busy = "busy", SERVICE_UNAVAILABLE, "too much to verify";
+    /// The service is asked for more at a time than it can do.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "too much in flight";
     /// There is no session, or it has ended.
     SessionInvalid = "session_invalid", UNAUTHORIZED, "attest again";
     /// The nonce is not the challenge's.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{Method, Uri},
+    http::{HeaderMap, Method, Uri, header::CONTENT_ENCODING},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     enclave::{attest, auth, body, resource, result_key},
     limits::Gate,
+    overload::in_memory,
     owner,
     problem::{ApiError, Code, KbsError},
     public,
@@ -57,31 +58,66 @@ pub fn routes() -> impl Iterator<Item = &'static str> {
     ROUTES.iter().copied()
 }
 
-pub(crate) fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
-    Router::new()
-        .merge(public_surface())
-        .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(
+/// What a listener serves, beside the health of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Surfaces {
+    /// The owner and the public surface.
+    pub(crate) owners: bool,
+    pub(crate) enclaves: bool,
+    /// The operator's numbers.
+    pub(crate) operator: bool,
+}
+
+impl Surfaces {
+    pub(crate) const ENCLAVES: Self = Self { owners: false, enclaves: true, operator: false };
+    pub(crate) const OPERATOR: Self = Self { owners: false, enclaves: false, operator: true };
+}
+
+pub(crate) fn router(
+    service: Shared,
+    request_time: Duration,
+    gate: &Gate,
+    surfaces: Surfaces,
+) -> Router {
+    let mut router = health();
+    if surfaces.owners {
+        router = router
+            .merge(public_surface())
+            .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
+            .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)));
+    }
+    if surfaces.enclaves {
+        router = router.merge(
             enclave_surface()
                 .route_layer(CatchPanicLayer::custom(|_: Panic| {
                     KbsError::from(panicked()).into_response()
                 }))
                 .route_layer(gate.layer(|e| KbsError::from(e).into_response())),
-        )
+        );
+    }
+    if surfaces.operator {
+        router = router.route("/metrics", get(public::metrics::metrics));
+    }
+    let room = service.room.clone();
+    router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
+        .layer(middleware::from_fn_with_state(room, in_memory))
+        .layer(middleware::from_fn(unencoded))
         .layer(middleware::from_fn_with_state(request_time, in_time))
         .layer(middleware::from_fn(log))
         .with_state(service)
 }
 
-fn public_surface() -> Router<Shared> {
+fn health() -> Router<Shared> {
     Router::new()
         .route("/healthz", get(public::health::healthz))
         .route("/readyz", get(public::health::readyz))
-        .route("/metrics", get(public::metrics::metrics))
+}
+
+fn public_surface() -> Router<Shared> {
+    Router::new()
         .route("/v1/status", get(public::status::status))
         .route("/v1/keys", get(public::keys::keys))
         .route("/.well-known/jwks.json", get(public::keys::jwks))
@@ -133,7 +169,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 }
 
 /// An error as the surface has it that was asked.
-fn in_form_of(uri: &Uri, error: ApiError) -> Response {
+pub(crate) fn in_form_of(uri: &Uri, error: ApiError) -> Response {
     let of_an_enclave = uri.path().starts_with("/kbs/");
     if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
 }
@@ -144,6 +180,20 @@ type Panic = Box<dyn std::any::Any + Send + 'static>;
 fn panicked() -> ApiError {
     tracing::error!("a handler panicked");
     ApiError::new(Code::Internal, "The service failed to answer; its log says why.")
+}
+
+/// Bodies are taken as they are: what unfolds into more than was sent is refused unread.
+async fn unencoded(request: Request, next: Next) -> Response {
+    if is_unencoded(request.headers()) {
+        return next.run(request).await;
+    }
+    let detail = "Send the body as it is, without a Content-Encoding.";
+    in_form_of(request.uri(), ApiError::new(Code::UnsupportedEncoding, detail))
+}
+
+fn is_unencoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a

@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, path::Path, sync::Arc};
 
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_indexer::{
@@ -16,20 +16,20 @@ use sesame_protocol::{
 };
 use sesame_receipts::{Log, LogError};
 use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    clients::Clients,
     clock,
     collateral::Shelf,
     config::Config,
     index::{self, IndexError},
     limits::Gate,
+    listen::{Listeners, Network, Server, Tls, TlsError},
     metrics::Metrics,
     operator,
+    overload::Room,
     pool::Pool,
     reserve::Reserve,
     router::router,
@@ -81,6 +81,9 @@ pub enum ServeError {
     /// The check of the receipts died.
     #[error("the check of the log of receipts died, and with it the service")]
     CheckDied(#[source] tokio::task::JoinError),
+    /// Certificate or key cannot be used.
+    #[error("the service cannot speak TLS")]
+    Tls(#[from] TlsError),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[source] io::Error),
@@ -91,17 +94,22 @@ pub enum ServeError {
 /// # Errors
 /// When the service cannot start, or the mirror stops because a person has to look.
 pub async fn run(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let request_time = config.request_time;
-    let gate = Gate::new(&config.limits);
+    let (request_time, network) = (config.request_time, config.network.clone());
+    let clients = Clients::new(&network.trusted_proxies);
+    let gate = Gate::new(&config.limits, clients.clone());
     let data_dir = config.data_dir.clone();
-    let (service, mirror) = open(config).await?;
+    let listeners = listeners.into().with_surfaces().map_err(ServeError::Listener)?;
+    let metrics = Metrics::new();
+    let tls = load_tls(&network, &metrics)?;
+    let (service, mirror) = open(config, metrics).await?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let address = listener.local_addr().map_err(ServeError::Listener)?;
-    tracing::info!(sms.identity = %service.address(), "serving at http://{address}");
+    for listener in &listeners {
+        listener.announce(service.address(), &network);
+    }
     let mirror = tasks.spawn({
         let stop = stop.clone();
         async move {
@@ -110,13 +118,6 @@ pub async fn run(
             result
         }
     });
-    let stopped = stop.clone();
-    let until = async move {
-        tokio::select! {
-            () = shutdown => {}
-            () = stopped.cancelled() => {}
-        }
-    };
     let service = Arc::new(service);
     tasks.spawn({
         let (service, stop) = (service.clone(), stop.clone());
@@ -134,18 +135,35 @@ pub async fn run(
             checked
         }
     });
-    let router = router(service, request_time, &gate);
+    let routed = listeners.into_iter().map(|listener| {
+        let router = router(service.clone(), request_time, &gate, listener.surfaces);
+        (listener, router)
+    });
+    let routed: Vec<_> = routed.collect();
     tasks.spawn(gate.forget_idle(stop.clone()));
-    let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(until)
-        .await
-        .map_err(ServeError::Listener);
+    if let Some(tls) = &tls {
+        tasks.spawn(tls.clone().keep_current(stop.clone()));
+    }
+    // What is under way is finished while the mirror still follows: nothing is answered from a stale one.
+    let leave = stop.child_token();
+    let _left_by_all = leave.clone().drop_guard();
+    let server = Server::new(network, clients, tls, leave.clone());
+    let until = async {
+        let _ = stop.run_until_cancelled(shutdown).await;
+        leave.cancel();
+    };
+    tokio::join!(server.serve(routed), until);
     stop.cancel();
     tasks.close();
     tasks.wait().await;
     mirror.await.map_err(ServeError::MirrorDied)??;
     checked.await.map_err(ServeError::CheckDied)??;
-    served
+    Ok(())
+}
+
+fn load_tls(network: &Network, metrics: &Metrics) -> Result<Option<Arc<Tls>>, TlsError> {
+    let files = network.tls.clone();
+    files.map(|files| Tls::load(files, metrics.tls_not_after.clone()).map(Arc::new)).transpose()
 }
 
 /// Serves the operator's socket until the service stops.
@@ -168,7 +186,7 @@ fn operate(data_dir: &Path, service: Shared, stop: &CancellationToken, tasks: &T
 }
 
 /// Opens everything that the service stands on, refusing what does not belong together.
-async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
+async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
     let origin = index::origin(&deployment);
     let folder = &config.data_dir;
@@ -192,7 +210,6 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     // With connections of its own: a mirror that fails over is no concern of owners.
     let asked = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
-    let metrics = Metrics::new();
     let mirror = Mirror {
         nodes,
         view: view.clone(),
@@ -227,6 +244,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         receipts,
         receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
+        room: Arc::new(Room::new(config.limits.in_flight.get())),
         turns: Semaphore::new(TURNS),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
         pulse,

@@ -19,6 +19,7 @@ use crate::{
     clock,
     collateral::Shelf,
     metrics::Metrics,
+    overload::{Place, Room},
     pool::Pool,
     problem::{ApiError, Code},
     reserve::Reserve,
@@ -51,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) receipts_key: ReceiptLogKey,
     pub(crate) trust: Trust,
     pub(crate) reserve: Reserve,
+    /// Bounds what is worked on at a time.
+    pub(crate) room: Arc<Room>,
     /// Bounds the memory that answers with secrets take together.
     pub(crate) turns: Semaphore,
     /// Where evidence is verified.
@@ -98,10 +101,15 @@ impl Service {
         }
         snapshot.ok_or_else(|| sesame_indexer::Unready::Starting.into())
     }
+
+    /// A place to be worked on, unless the service is overloaded.
+    pub(crate) fn place(&self) -> Result<Place, ApiError> {
+        self.room.place()
+    }
 }
 
 /// Runs what blocks (database, cryptography) off the async threads, and leaves nothing of it on their stacks.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(move || wiped(work)).await {

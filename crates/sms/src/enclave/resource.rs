@@ -19,10 +19,11 @@ use zeroize::Zeroizing;
 use super::session_token;
 use crate::{
     clock,
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code, KbsError},
     receipt::Decided,
-    service::{BUNDLE_TURNS, Service, Shared, blocking, min_block},
+    service::{BUNDLE_TURNS, Service, Shared, min_block},
 };
 
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
@@ -53,6 +54,7 @@ async fn respond(
     tag: &str,
     headers: &HeaderMap,
 ) -> Result<Json<Response>, KbsError> {
+    let place = service.place()?;
     let token = session_token(headers)?;
     let open = || service.token.open_session(token, service.verifier.policy(), clock::now());
     // Strangers wait for no turn, and waiting for one takes no session past its end.
@@ -70,7 +72,7 @@ async fn respond(
             (turn.map_err(|error| ApiError::internal(&error))?, open()?)
         }
     };
-    Ok(Json(blocking(move || release(&service, &session, task, resource, least)).await?))
+    Ok(Json(blocking(place, move || release(&service, &session, task, resource, least)).await?))
 }
 
 fn release(

@@ -13,8 +13,9 @@ use sesame_protocol::results::{ResultKeyCertificate, ResultKeyRequest};
 use super::{body, resource::allow, session_token};
 use crate::{
     clock,
+    overload::blocking,
     problem::{ApiError, Code, KbsError},
-    service::{Service, Shared, blocking},
+    service::{Service, Shared},
 };
 
 pub(crate) async fn result_key(
@@ -24,7 +25,7 @@ pub(crate) async fn result_key(
     let token = session_token(request.headers())?;
     let session = service.token.open_session(token, service.verifier.policy(), clock::now())?;
     let request: ResultKeyRequest = body::read(request).await?;
-    Ok(Json(blocking(move || certify(&service, &session, &request)).await?))
+    Ok(Json(blocking(service.place()?, move || certify(&service, &session, &request)).await?))
 }
 
 fn certify(

@@ -12,11 +12,7 @@ use sesame_vault::Removal;
 use super::{
     Claim, asset_secret, authorization, malformed, requester_secret, tombstone, with_metadata,
 };
-use crate::{
-    path::Path,
-    problem::ApiError,
-    service::{Shared, blocking},
-};
+use crate::{overload::blocking, path::Path, problem::ApiError, service::Shared};
 
 /// `DELETE /v1/assets/{asset}/secret`.
 pub(crate) async fn asset(
@@ -51,7 +47,7 @@ async fn delete(
     };
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(removal.epoch)?;
-    blocking(move || {
+    blocking(service.place()?, move || {
         service.vault.remove(&Removal { secret: secret.clone(), version: removal.version })?;
         let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);
         Ok(with_metadata(StatusCode::OK, &gone))

@@ -13,9 +13,10 @@ use super::{
     with_metadata,
 };
 use crate::{
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code},
-    service::{Shared, blocking},
+    service::Shared,
 };
 
 /// `HEAD /v1/assets/{asset}/secret`.
@@ -49,7 +50,7 @@ async fn head(
         signature: &query.signature,
     };
     let ownership = claim.check(&service, &secret).await?;
-    blocking(move || {
+    blocking(service.place()?, move || {
         let newest = service.vault.newest(&secret)?.filter(|newest| ownership.may_see(newest));
         if let Some(newest) = newest {
             return Ok(with_metadata(StatusCode::OK, &body(&secret, &newest)));

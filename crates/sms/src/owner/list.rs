@@ -12,10 +12,11 @@ use sesame_protocol::owner::{SecretMetadata, SecretPage, SignedQuery, owned_by};
 
 use super::{Claim, Ownership, authorization, body, malformed};
 use crate::{
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code},
     public::explain::parse_address,
-    service::{Service, Shared, blocking},
+    service::{Service, Shared},
 };
 
 /// Secrets on a page.
@@ -50,7 +51,7 @@ pub(crate) async fn owned(
         signature: &query.signature,
     };
     claim.check_requester(&service, owner).await?;
-    blocking(move || page(&service, owner, after.as_ref()).map(Json)).await
+    blocking(service.place()?, move || page(&service, owner, after.as_ref()).map(Json)).await
 }
 
 /// First the secrets that the owner named, then those of its assets.

@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     clock,
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code},
-    service::{Service, Shared, blocking},
+    service::{Service, Shared},
 };
 
 /// `PUT /v1/assets/{asset}/secret`.
@@ -61,9 +62,10 @@ async fn put(
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(update.epoch)?;
     check_content_digest(&ownership, &update)?;
-    let service = blocking(move || service.reserve.check().map(|()| service)).await?;
+    let service =
+        blocking(service.place()?, move || service.reserve.check().map(|()| service)).await?;
     let sealed = to_bytes(sealed, MAX_SEALED_BYTES).await.map_err(|_| too_large())?;
-    let metadata = blocking({
+    let metadata = blocking(service.place()?, {
         let secret = secret.clone();
         move || keep(&service, secret, &update, &sealed)
     })

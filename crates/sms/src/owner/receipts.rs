@@ -10,10 +10,11 @@ use sesame_protocol::receipts::{ListedReceipt, PAGE, ReceiptPage, ReceiptsOf, Si
 
 use super::{Claim, authorization, malformed};
 use crate::{
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code},
     public::explain::parse_address,
-    service::{Shared, blocking},
+    service::Shared,
 };
 
 /// `GET /v1/assets/{asset}/receipts`.
@@ -58,7 +59,7 @@ async fn list(
             0
         }
     };
-    blocking(move || {
+    blocking(service.place()?, move || {
         let lines = match of {
             ReceiptsOf::Asset(asset) => service.receipts.of_asset(asset.0, epoch, from, PAGE)?,
             ReceiptsOf::Requester(requester) => {

@@ -14,9 +14,10 @@ use sesame_view::Snapshot;
 
 use crate::{
     clock,
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code},
-    service::{Shared, blocking, min_block},
+    service::{Shared, min_block},
 };
 
 #[derive(Debug, Deserialize)]
@@ -42,11 +43,12 @@ pub(crate) async fn explain(
     let worker = question.worker.as_deref().map(parse_address).transpose()?;
     let block = question.block;
     let least = min_block(&headers)?;
+    let place = service.place()?;
     let answer = move || {
         let snapshot = service.fresh_since(least)?;
         answer(&service, snapshot, task, enclave, resource, worker, block)
     };
-    blocking(answer).await.map(Json)
+    blocking(place, answer).await.map(Json)
 }
 
 fn answer(

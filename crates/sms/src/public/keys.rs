@@ -3,13 +3,10 @@
 use axum::{Json, extract::State};
 use sesame_protocol::{jwk::JwkSet, keys::KeysDocument};
 
-use crate::{
-    problem::ApiError,
-    service::{Shared, blocking},
-};
+use crate::{overload::blocking, problem::ApiError, service::Shared};
 
 pub(crate) async fn keys(State(service): State<Shared>) -> Result<Json<KeysDocument>, ApiError> {
-    blocking(move || Ok(Json(KeysDocument::clone(&*service.keys()?)))).await
+    blocking(service.place()?, move || Ok(Json(KeysDocument::clone(&*service.keys()?)))).await
 }
 
 /// What others verify attestation tokens with.

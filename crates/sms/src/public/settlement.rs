@@ -5,9 +5,10 @@ use sesame_domain::TaskId;
 use sesame_protocol::results::Settlement;
 
 use crate::{
+    overload::blocking,
     path::Path,
     problem::{ApiError, Code},
-    service::{Shared, blocking},
+    service::Shared,
 };
 
 pub(crate) async fn settlement(
@@ -15,7 +16,7 @@ pub(crate) async fn settlement(
     Path(task): Path<String>,
 ) -> Result<Json<Settlement>, ApiError> {
     let task: TaskId = task.parse()?;
-    blocking(move || {
+    blocking(service.place()?, move || {
         if !service.receipts.has_released(task.0)? {
             let detail = format!("This service has released no bundle of task {task}.");
             return Err(ApiError::new(Code::NotReleased, detail));
