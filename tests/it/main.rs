@@ -26,6 +26,7 @@ mod kills;
 mod lies;
 mod limits;
 mod money;
+mod network;
 mod others_failures;
 mod owner;
 mod receipts;
