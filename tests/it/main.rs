@@ -26,6 +26,7 @@ mod kills;
 mod lies;
 mod limits;
 mod money;
+mod openapi;
 mod others_failures;
 mod owner;
 mod receipts;

@@ -140,6 +140,9 @@ pub(crate) enum Command {
     /// Check the vault of a stopped service, or give it a new key.
     #[command(subcommand)]
     Vault(VaultCommand),
+    /// Print what an SMS of this version serves, as an OpenAPI 3.1 document: to generate clients from.
+    #[command(after_help = "Example:\n  sesame openapi > openapi.json")]
+    Openapi,
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -160,6 +163,7 @@ impl Command {
             | Self::Status
             | Self::Index(_)
             | Self::Vault(_)
+            | Self::Openapi
             | Self::Completions(_) => LogLevel::Warn,
         }
     }

@@ -6,6 +6,7 @@ use sesame_domain::{Block, BlockRef};
 
 /// The status document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The version of the service.
@@ -45,6 +46,7 @@ pub struct Status {
 
 /// The registries of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Contracts {
     /// Who owns what.
@@ -57,6 +59,7 @@ pub struct Contracts {
 
 /// Whether the service releases secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It does.
@@ -71,6 +74,7 @@ pub enum State {
 
 /// How many nodes would have to lie together for the service to be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// One.
@@ -81,6 +85,7 @@ pub enum Trust {
 
 /// A block in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockBody {
     /// Height.
     pub number: u64,
@@ -98,6 +103,7 @@ impl From<&Block> for BlockBody {
 
 /// A block in JSON and CBOR, by number and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockRefBody {
     /// Height.
     pub number: u64,

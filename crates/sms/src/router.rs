@@ -1,6 +1,6 @@
 //! What is served where, and what is true of every answer: a time, a line in the log, a problem in its surface's form.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
@@ -8,68 +8,68 @@ use axum::{
     http::{Method, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
 };
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use crate::{
     enclave::{attest, auth, body, resource, result_key},
     limits::Gate,
-    owner,
-    problem::{ApiError, Code, KbsError},
+    openapi,
+    owner::{delete, head, list, put, receipts},
+    problem::{ApiError, Code, Form, described},
     public,
     service::Shared,
 };
 
-const ROUTES: &[&str] = &[
-    "GET /healthz",
-    "GET /readyz",
-    "GET /metrics",
-    "GET /v1/status",
-    "GET /v1/keys",
-    "GET /.well-known/jwks.json",
-    "GET /v1/tasks/{task}/explain",
-    "GET /v1/tasks/{task}/settlement",
-    "GET /v1/receipts/key",
-    "GET /v1/receipts/checkpoint",
-    "GET /v1/receipts/tile/{level}/{index}[.p/{width}]",
-    "GET /v1/assets/{asset}/receipts",
-    "GET /v1/requesters/{address}/receipts",
-    "PUT /v1/assets/{asset}/secret",
-    "HEAD /v1/assets/{asset}/secret",
-    "DELETE /v1/assets/{asset}/secret",
-    "PUT /v1/requesters/{address}/secrets/{name}",
-    "HEAD /v1/requesters/{address}/secrets/{name}",
-    "DELETE /v1/requesters/{address}/secrets/{name}",
-    "GET /v1/owners/{address}/secrets",
-    "POST /kbs/v0/auth",
-    "POST /kbs/v0/attest",
-    "GET /kbs/v0/resource/{task}/{type}/{tag}",
-    "POST /kbs/v0/result-key",
-    "POST /kbs/{voucher}/v0/auth",
-    "POST /kbs/{voucher}/v0/attest",
-    "GET /kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
-];
+static ROUTES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let paths = openapi::openapi().get("paths").and_then(|paths| paths.as_object());
+    let routes = paths.into_iter().flatten().flat_map(|(path, methods)| {
+        let methods = methods.as_object().into_iter().flat_map(|methods| methods.keys());
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    routes.collect()
+});
 
 /// What the service serves.
 pub fn routes() -> impl Iterator<Item = &'static str> {
-    ROUTES.iter().copied()
+    ROUTES.iter().map(String::as_str)
+}
+
+/// Routes that write problems in one form.
+struct Surface {
+    routes: OpenApiRouter<Shared>,
+    form: Form,
+    /// How much one client may ask of it is bounded.
+    gated: bool,
+}
+
+fn surfaces() -> [Surface; 4] {
+    [
+        Surface { routes: public_surface(), form: Form::Problem, gated: false },
+        Surface { routes: questions(), form: Form::Problem, gated: true },
+        Surface { routes: owner_surface(), form: Form::Problem, gated: true },
+        Surface { routes: enclave_surface(), form: Form::Kbs, gated: true },
+    ]
 }
 
 pub(crate) fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
-    Router::new()
-        .merge(public_surface())
-        .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(
-            enclave_surface()
-                .route_layer(CatchPanicLayer::custom(|_: Panic| {
-                    KbsError::from(panicked()).into_response()
-                }))
-                .route_layer(gate.layer(|e| KbsError::from(e).into_response())),
-        )
-        .method_not_allowed_fallback(method_not_allowed)
+    let mut all = Router::new();
+    for Surface { routes, form, gated } in surfaces() {
+        let write = form.writer();
+        let panics = CatchPanicLayer::custom(move |_: Panic| write(panicked()));
+        let mut routes = Router::from(routes).route_layer(panics);
+        if gated {
+            routes = routes.route_layer(gate.layer(write));
+        }
+        all = all.merge(routes);
+    }
+    all.method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
         .layer(middleware::from_fn_with_state(request_time, in_time))
@@ -77,49 +77,61 @@ pub(crate) fn router(service: Shared, request_time: Duration, gate: &Gate) -> Ro
         .with_state(service)
 }
 
-fn public_surface() -> Router<Shared> {
-    Router::new()
-        .route("/healthz", get(public::health::healthz))
-        .route("/readyz", get(public::health::readyz))
-        .route("/metrics", get(public::metrics::metrics))
-        .route("/v1/status", get(public::status::status))
-        .route("/v1/keys", get(public::keys::keys))
-        .route("/.well-known/jwks.json", get(public::keys::jwks))
-        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
-        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
+/// The same routes as they describe themselves.
+pub(crate) fn described() -> OpenApi {
+    let mut all = openapi::beginning();
+    for Surface { routes, form, gated } in surfaces() {
+        let mut described = routes.into_openapi();
+        if gated {
+            described::also(&mut described, form, &[Code::TooManyRequests]);
+        }
+        all.merge(described);
+    }
+    all
+}
+
+fn public_surface() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(public::health::healthz))
+        .routes(routes!(public::health::readyz))
+        .routes(routes!(public::metrics::metrics))
+        .routes(routes!(public::status::status))
+        .routes(routes!(public::keys::keys))
+        .routes(routes!(public::keys::jwks))
+        .routes(routes!(public::receipts::checkpoint))
+        .routes(routes!(public::receipts::tile))
+        .routes(routes!(public::description::document))
+        .routes(routes!(public::description::page))
 }
 
 /// What anybody may ask for, and what costs a decision or a signature each time.
-fn questions() -> Router<Shared> {
-    Router::new()
-        .route("/v1/tasks/{task}/explain", get(public::explain::explain))
-        .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
-        .route("/v1/receipts/key", get(public::receipts::key))
+fn questions() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(public::explain::explain))
+        .routes(routes!(public::settlement::settlement))
+        .routes(routes!(public::receipts::key))
 }
 
-fn owner_surface() -> Router<Shared> {
-    let asset = put(owner::put::asset).head(owner::head::asset).delete(owner::delete::asset);
-    let requester =
-        put(owner::put::requester).head(owner::head::requester).delete(owner::delete::requester);
-    Router::new()
-        .route("/v1/assets/{asset}/secret", asset)
-        .route("/v1/requesters/{address}/secrets/{name}", requester)
-        .route("/v1/owners/{address}/secrets", get(owner::list::owned))
-        .route("/v1/assets/{asset}/receipts", get(owner::receipts::asset))
-        .route("/v1/requesters/{address}/receipts", get(owner::receipts::requester))
+fn owner_surface() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(put::asset, head::asset, delete::asset))
+        .routes(routes!(put::requester, head::requester, delete::requester))
+        .routes(routes!(list::owned))
+        .routes(routes!(receipts::asset))
+        .routes(routes!(receipts::requester))
 }
 
-fn enclave_surface() -> Router<Shared> {
+fn enclave_surface() -> OpenApiRouter<Shared> {
     let small = || DefaultBodyLimit::max(body::MAX_SMALL);
     let attestation = || DefaultBodyLimit::max(body::MAX_ATTESTATION);
-    Router::new()
-        .route("/kbs/v0/auth", post(auth::auth).layer(small()))
-        .route("/kbs/{voucher}/v0/auth", post(auth::auth).layer(small()))
-        .route("/kbs/v0/attest", post(attest::attest).layer(attestation()))
-        .route("/kbs/{voucher}/v0/attest", post(attest::attest_in_path).layer(attestation()))
-        .route("/kbs/v0/result-key", post(result_key::result_key).layer(small()))
-        .route("/kbs/v0/resource/{task}/{kind}/{tag}", get(resource::resource))
-        .route("/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}", get(resource::resource_in_path))
+    OpenApiRouter::default()
+        .routes(routes!(auth::auth).layer(small()))
+        .routes(routes!(auth::auth_in_path).layer(small()))
+        .routes(routes!(attest::attest).layer(attestation()))
+        .routes(routes!(attest::attest_in_path).layer(attestation()))
+        .routes(routes!(result_key::result_key).layer(small()))
+        .routes(routes!(resource::resource))
+        .routes(routes!(resource::resource_in_path))
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -134,8 +146,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 
 /// An error as the surface has it that was asked.
 fn in_form_of(uri: &Uri, error: ApiError) -> Response {
-    let of_an_enclave = uri.path().starts_with("/kbs/");
-    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
+    Form::at(uri.path()).writer()(error)
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Demands an answer at this block or later.
-const MIN_BLOCK: &str = "sesame-min-block";
+pub(crate) const MIN_BLOCK: &str = "sesame-min-block";
 
 /// One running service.
 #[derive(Debug)]

@@ -41,6 +41,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Status => status::run(context).await?,
         Command::Index(command) => return index::run(command, context).await,
         Command::Vault(command) => return vault::run(command, context).await,
+        Command::Openapi => context.output.raw(&format!("{:#}\n", sesame_sms::openapi())),
         Command::Completions(args) => completions::run(&args, context),
     }
     Ok(0)

@@ -9,20 +9,57 @@ use sesame_attestation::{AttestedSession, Collateral, Evidence, Needs, WorkerPro
 use sesame_protocol::{
     jwk::Jwk,
     rcar::{Attestation, TokenResponse},
+    schema::KbsAttestation,
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
 
 use super::{body, session_token, set_cookie};
 use crate::{
     clock,
+    openapi::{ENCLAVE, examples, parameters},
     path::Path,
-    problem::{ApiError, Code, KbsError},
+    problem::{ApiError, Code, Form, KbsError, described::refusals},
     service::{Service, Shared, header as one_header},
 };
 
 type Answer = ([(HeaderName, HeaderValue); 1], Json<TokenResponse>);
 
-/// The worker's voucher comes in a header.
+/// To an attestation, wherever its voucher is.
+const ATTESTATION: [Code; 9] = [
+    Code::SessionInvalid,
+    Code::MalformedBody,
+    Code::TooLarge,
+    Code::WrongNonce,
+    Code::UnsupportedKey,
+    Code::VoucherRefused,
+    Code::AttestationRefused,
+    Code::CollateralUnavailable,
+    Code::Busy,
+];
+
+refusals!(Refusals, Form::Kbs, ATTESTATION, [Code::VoucherMissing, Code::SignatureMalformed],);
+refusals!(PathRefusals, Form::Kbs, ATTESTATION, [Code::MalformedId]);
+
+/// Evidence and the worker's word in, a session out.
+#[utoipa::path(
+    post,
+    path = "/kbs/v0/attest",
+    operation_id = "attest",
+    tag = ENCLAVE,
+    params(parameters::WithVoucher),
+    request_body(content = KbsAttestation, content_type = "application/json", example = json!(examples::attestation())),
+    responses(
+        (
+            status = 200,
+            description = "The session, of five minutes at most. The cookie holds it too.",
+            body = TokenResponse,
+            headers(("set-cookie" = String, description = "`kbs-session-id`, for everything after.")),
+            example = json!(examples::token()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn attest(
     State(service): State<Shared>,
     request: Request,
@@ -34,7 +71,26 @@ pub(crate) async fn attest(
     respond(service, parse_voucher(voucher)?, request).await
 }
 
-/// The worker's voucher is a folder of the path, for agents that cannot add a header.
+/// The same for agents that cannot add a header: the worker's voucher is a folder of the path.
+#[utoipa::path(
+    post,
+    path = "/kbs/{voucher}/v0/attest",
+    operation_id = "attestInPath",
+    tag = ENCLAVE,
+    params(parameters::InVoucher),
+    request_body(content = KbsAttestation, content_type = "application/json", example = json!(examples::attestation())),
+    responses(
+        (
+            status = 200,
+            description = "The session, of five minutes at most. The cookie holds it too.",
+            body = TokenResponse,
+            headers(("set-cookie" = String, description = "`kbs-session-id`, for everything after.")),
+            example = json!(examples::token()),
+        ),
+        PathRefusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn attest_in_path(
     State(service): State<Shared>,
     Path(voucher): Path<String>,

@@ -11,6 +11,7 @@ use sesame_protocol::{
     denial::DenialBody,
     jwe,
     rcar::{Response, nonce_digest},
+    schema::KbsResource,
 };
 use sesame_receipts::Decision;
 use sesame_vault::{Asked, Denials, Opened, Release, authorize, wanted};
@@ -19,8 +20,12 @@ use zeroize::Zeroizing;
 use super::session_token;
 use crate::{
     clock,
+    openapi::{ENCLAVE, examples, parameters},
     path::Path,
-    problem::{ApiError, Code, KbsError},
+    problem::{
+        ApiError, Code, Form, KbsError,
+        described::{FRESH, VAULT, refusals},
+    },
     receipt::Decided,
     service::{BUNDLE_TURNS, Service, Shared, blocking, min_block},
 };
@@ -28,7 +33,40 @@ use crate::{
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
 const MAX_DECISIONS: u32 = 64;
 
-/// `GET /kbs/v0/resource/{task}/{type}/{tag}`.
+refusals!(
+    Refusals,
+    Form::Kbs,
+    FRESH,
+    VAULT,
+    [
+        Code::MalformedId,
+        Code::MalformedHeader,
+        Code::SessionInvalid,
+        Code::NotFound,
+        Code::BlockNotReached,
+        Code::SecretAbsent,
+        Code::Denied,
+    ],
+);
+
+/// The bundle or one secret of a task, if the decision, made anew, is yes.
+#[utoipa::path(
+    get,
+    path = "/kbs/v0/resource/{task}/{type}/{tag}",
+    operation_id = "resource",
+    tag = ENCLAVE,
+    params(parameters::InTask, parameters::InType, parameters::InTag, parameters::WithMinBlock),
+    responses(
+        (
+            status = 200,
+            description = "Encrypted to the attested key. A bundle is CBOR, signed by the SMS; anything else is the secret's bytes.",
+            body = KbsResource,
+            example = json!(examples::resource()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn resource(
     State(service): State<Shared>,
     Path((task, kind, tag)): Path<(String, String, String)>,
@@ -37,7 +75,24 @@ pub(crate) async fn resource(
     respond(service, &task, &kind, &tag, &headers).await
 }
 
-/// The same under a path that begins with the voucher.
+/// The same under a path that begins with the worker's voucher.
+#[utoipa::path(
+    get,
+    path = "/kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
+    operation_id = "resourceInPath",
+    tag = ENCLAVE,
+    params(parameters::InVoucher, parameters::InTask, parameters::InType, parameters::InTag, parameters::WithMinBlock),
+    responses(
+        (
+            status = 200,
+            description = "Encrypted to the attested key. A bundle is CBOR, signed by the SMS; anything else is the secret's bytes.",
+            body = KbsResource,
+            example = json!(examples::resource()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn resource_in_path(
     State(service): State<Shared>,
     Path((_voucher, task, kind, tag)): Path<(String, String, String, String)>,

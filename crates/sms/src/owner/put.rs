@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use sesame_domain::SecretId;
-use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SignedUpdate};
+use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SecretMetadata, SignedUpdate};
 use sesame_vault::{Metadata, Push, VaultError};
 
 use super::{
@@ -18,12 +18,73 @@ use super::{
 };
 use crate::{
     clock,
+    openapi::{OWNER, examples, parameters},
     path::Path,
-    problem::{ApiError, Code},
+    problem::{
+        ApiError, Code, Form,
+        described::{ASSET, FRESH, SIGNED, VAULT, refusals},
+    },
     service::{Service, Shared, blocking},
 };
 
-/// `PUT /v1/assets/{asset}/secret`.
+/// To a body and what was signed of it.
+const UPDATE: [Code; 12] = [
+    Code::MalformedId,
+    Code::WrongContentType,
+    Code::TooLarge,
+    Code::WrongEpoch,
+    Code::WrongContentDigest,
+    Code::StorageLow,
+    Code::WrongLength,
+    Code::WrongDigest,
+    Code::WrongSealingKey,
+    Code::DoesNotOpen,
+    Code::VersionConflict,
+    Code::Replayed,
+];
+
+refusals!(AssetRefusals, Form::Problem, SIGNED, ASSET, FRESH, VAULT, UPDATE);
+refusals!(RequesterRefusals, Form::Problem, SIGNED, FRESH, VAULT, UPDATE);
+
+/// Pushes a new version of an app's secret, or of the key of a protected data.
+///
+/// The body is sealed to the SMS's key (HPKE, RFC 9180): `enc`, then the ciphertext. What was signed binds it to this secret, owner,
+/// epoch and version.
+#[utoipa::path(
+    put,
+    path = "/v1/assets/{asset}/secret",
+    operation_id = "putAssetSecret",
+    tag = OWNER,
+    params(parameters::InAsset, parameters::WithUpdate),
+    request_body(
+        content_type = SEALED_CONTENT_TYPE,
+        description = "The sealed secret, of 1 to 4194304 bytes before it was sealed.",
+        example = json!("enc, 32 bytes, and the ciphertext with its tag"),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "The first version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        (
+            status = 200,
+            description = "The next version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        AssetRefusals,
+    ),
+)]
 pub(crate) async fn asset(
     State(service): State<Shared>,
     Path(asset): Path<String>,
@@ -33,7 +94,45 @@ pub(crate) async fn asset(
     put(service, asset_secret(&asset)?, &headers, sealed).await
 }
 
-/// `PUT /v1/requesters/{address}/secrets/{name}`.
+/// Pushes a new version of a requester's secret.
+///
+/// The body is sealed to the SMS's key (HPKE, RFC 9180): `enc`, then the ciphertext. What was signed binds it to this secret, owner
+/// and version.
+#[utoipa::path(
+    put,
+    path = "/v1/requesters/{address}/secrets/{name}",
+    operation_id = "putRequesterSecret",
+    tag = OWNER,
+    params(parameters::InAddress, parameters::InName, parameters::WithUpdate),
+    request_body(
+        content_type = SEALED_CONTENT_TYPE,
+        description = "The sealed secret, of 1 to 4194304 bytes before it was sealed.",
+        example = json!("enc, 32 bytes, and the ciphertext with its tag"),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "The first version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        (
+            status = 200,
+            description = "The next version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        RequesterRefusals,
+    ),
+)]
 pub(crate) async fn requester(
     State(service): State<Shared>,
     Path((address, name)): Path<(String, String)>,

@@ -14,8 +14,12 @@ use sesame_view::Snapshot;
 
 use crate::{
     clock,
+    openapi::{PUBLIC, examples, parameters},
     path::Path,
-    problem::{ApiError, Code},
+    problem::{
+        ApiError, Code, Form,
+        described::{FRESH, VAULT, refusals},
+    },
     service::{Shared, blocking, min_block},
 };
 
@@ -28,6 +32,40 @@ pub(crate) struct Question {
     block: Option<u64>,
 }
 
+refusals!(
+    Refusals,
+    Form::Problem,
+    FRESH,
+    VAULT,
+    [Code::MalformedId, Code::MalformedHeader, Code::BlockNotReached, Code::BlockUnknown],
+);
+
+/// What the decision would be, and why, for an enclave that has proven nothing.
+///
+/// The rule is the one that releases; nothing is released. What it says of the vault is `secret_unavailable` here.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks/{task}/explain",
+    operation_id = "explain",
+    tag = PUBLIC,
+    params(
+        parameters::InTask,
+        parameters::ByEnclave,
+        parameters::ByResource,
+        parameters::ByWorker,
+        parameters::ByBlock,
+        parameters::WithMinBlock,
+    ),
+    responses(
+        (
+            status = 200,
+            description = "Yes, or no with every reason.",
+            body = Explanation,
+            example = json!(examples::explanation()),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn explain(
     State(service): State<Shared>,
     Path(task): Path<String>,

@@ -5,10 +5,35 @@ use std::time::Instant;
 use axum::{extract::State, http::header, response::IntoResponse};
 
 use super::status::lag;
-use crate::{clock, metrics::Standing, problem::ApiError, service::Shared};
+use crate::{
+    clock,
+    metrics::Standing,
+    openapi::PUBLIC,
+    problem::{ApiError, Form, described::refusals},
+    service::Shared,
+};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+refusals!(Refusals, Form::Problem);
+
+/// Numbers for whoever watches the service, as OpenMetrics text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = PUBLIC,
+    responses(
+        (
+            status = 200,
+            description = "The numbers as they are now.",
+            body = String,
+            content_type = CONTENT_TYPE,
+            example = json!("# TYPE sesame_index_ready gauge\nsesame_index_ready 1\n# EOF\n"),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn metrics(State(service): State<Shared>) -> Result<impl IntoResponse, ApiError> {
     let pulse = service.pulse.borrow().clone();
     let cursor = service.view.cursor()?;

@@ -5,11 +5,31 @@ use sesame_domain::TaskId;
 use sesame_protocol::results::Settlement;
 
 use crate::{
+    openapi::{PUBLIC, examples, parameters},
     path::Path,
-    problem::{ApiError, Code},
+    problem::{ApiError, Code, Form, described::refusals},
     service::{Shared, blocking},
 };
 
+refusals!(Refusals, Form::Problem, [Code::MalformedId, Code::NotReleased]);
+
+/// The SMS's word that it released a task's bundle, for `TaskRegistry.settle`.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks/{task}/settlement",
+    operation_id = "settlement",
+    tag = PUBLIC,
+    params(parameters::InTask),
+    responses(
+        (
+            status = 200,
+            description = "It did.",
+            body = Settlement,
+            example = json!(examples::settlement()),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn settlement(
     State(service): State<Shared>,
     Path(task): Path<String>,

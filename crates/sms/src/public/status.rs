@@ -6,8 +6,31 @@ use axum::{Json, extract::State};
 use sesame_indexer::{Pulse, State as MirrorState, Unready};
 use sesame_protocol::status::{Contracts, State as StateBody, Status};
 
-use crate::{clock, problem::ApiError, service::Shared};
+use crate::{
+    clock,
+    openapi::{PUBLIC, examples},
+    problem::{ApiError, Form, described::refusals},
+    service::Shared,
+};
 
+refusals!(Refusals, Form::Problem);
+
+/// How fresh the mirror of the chain is, and what the service promises.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "status",
+    tag = PUBLIC,
+    responses(
+        (
+            status = 200,
+            description = "As it is now, whether it releases or not.",
+            body = Status,
+            example = json!(examples::status()),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>, ApiError> {
     let cursor = service.view.cursor()?;
     let (head, confirmed) = (cursor.map(|c| c.head), cursor.map(|c| c.confirmed));
