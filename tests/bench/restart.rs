@@ -43,6 +43,7 @@ pub(crate) async fn measure(
         limits: Limits::default(),
         policy: Policy::hardware_only(),
         collateral: CollateralSource::None,
+        program: Default::default(),
     };
     std::fs::create_dir_all(&config.data_dir)?;
     std::fs::rename(place.index(), config.data_dir.join("index"))?;

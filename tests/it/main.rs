@@ -6,6 +6,7 @@
     reason = "the helpers of a story are part of the test"
 )]
 
+mod alerts;
 mod at_rest;
 mod attest;
 mod backup;
@@ -15,6 +16,7 @@ mod contract_owner;
 mod corpus;
 mod crash;
 mod deployment;
+mod drills;
 mod examples;
 mod garbage;
 mod grant;
@@ -37,11 +39,13 @@ mod restart;
 mod result_key;
 mod revoke;
 mod secrets_in_logs;
+mod seeing;
 mod shared_vault;
 mod slow;
 mod stale;
 mod start_up;
 mod task_result;
+mod telemetry;
 mod tidy;
 mod vault_cli;
 mod watched;

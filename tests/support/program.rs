@@ -63,7 +63,7 @@ impl Program {
         let mut said = String::new();
         let base = lines.find_map(|line| {
             said += &format!("{line}\n");
-            Some(line.split_once("serving at ")?.1.split(' ').next()?.to_owned())
+            Some(line.split_once("serving at ")?.1.split([' ', '"']).next()?.to_owned())
         });
         let base = base.unwrap_or_else(|| panic!("it does not serve: {said}"));
         let said = Arc::new(Mutex::new(said));

@@ -115,6 +115,7 @@ impl World {
             limits: options.limits,
             collateral: CollateralSource::None,
             policy: Policy::insecure_trusting_simulated(root.published().clone()),
+            program: Default::default(),
         };
         let sms = Sms::start(config).await;
         let url = node.url();

@@ -41,6 +41,15 @@ pub struct Status {
     pub revocation_bound_seconds: u64,
     /// The same when the node falls silent.
     pub silence_bound_seconds: u64,
+    /// Seconds since the service was started; absent from services of before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_seconds: Option<u64>,
+    /// What keeps the sealed secrets; absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_store: Option<VaultStore>,
+    /// What keeps the keys that open them; absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_provider: Option<KeyProvider>,
 }
 
 /// The registries of a deployment.
@@ -65,7 +74,7 @@ pub enum State {
     Backfilling,
     /// Its head is too old.
     Stale,
-    /// Its mirror is not to be trusted.
+    /// What it stands on fails: the vault's store, or the key that opens it.
     Failed,
 }
 
@@ -77,6 +86,26 @@ pub enum Trust {
     SingleNode,
     /// A quorum of several.
     Quorum,
+}
+
+/// What keeps sealed secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultStore {
+    /// A RocksDB of the service's own.
+    Rocksdb,
+    /// A PostgreSQL that several services may share.
+    Postgres,
+}
+
+/// What keeps the key-encryption keys of a vault: where it makes new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyProvider {
+    /// Files.
+    File,
+    /// The token of a hardware security module.
+    Pkcs11,
 }
 
 /// A block in JSON.
@@ -126,8 +155,24 @@ mod tests {
         let golden = include_str!("../../../tests/fixtures/protocol/status.json");
         let status: Status = serde_json::from_str(golden).unwrap();
         assert_eq!((status.state, status.trust), (State::Stale, Trust::SingleNode));
+        let kept_in = (status.vault_store, status.key_provider);
+        assert_eq!(kept_in, (Some(VaultStore::Postgres), Some(KeyProvider::Pkcs11)));
         let value: serde_json::Value = serde_json::from_str(golden).unwrap();
         assert_eq!(serde_json::to_value(&status).unwrap(), value);
+    }
+
+    /// Services of before tell less, later ones more.
+    #[test]
+    fn what_is_not_told_or_not_known_is_passed_over() {
+        let golden = include_str!("../../../tests/fixtures/protocol/status.json");
+        let mut value: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        for added in ["uptimeSeconds", "vaultStore", "keyProvider"] {
+            fields.remove(added).unwrap();
+        }
+        fields.insert("moonPhase".to_owned(), 3.into());
+        let status: Status = serde_json::from_value(value).unwrap();
+        assert_eq!((status.uptime_seconds, status.vault_store), (None, None));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What an operator decides.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use prometheus_client::registry::Registry;
 use sesame_attestation::Policy;
 use sesame_chain::Deployment;
 use sesame_indexer::Confirmation;
@@ -54,6 +55,8 @@ pub struct Config {
     pub policy: Policy,
     /// Where it is said what Intel and AMD say about platforms.
     pub collateral: CollateralSource,
+    /// What is measured of the program around the service; published with the service's own metrics.
+    pub program: Arc<Registry>,
 }
 
 impl Config {

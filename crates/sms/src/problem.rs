@@ -208,6 +208,7 @@ impl ApiError {
     }
 
     fn with_headers(&self, mut response: Response) -> Response {
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(PROBLEM_HEADER, HeaderValue::from_static(self.code.as_str()));
         if let Some(seconds) = self.retry_after {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{Method, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     enclave::{attest, auth, body, resource, result_key},
     limits::Gate,
+    observe::observe,
     owner,
     problem::{ApiError, Code, KbsError},
     public,
@@ -73,7 +74,7 @@ pub(crate) fn router(service: Shared, request_time: Duration, gate: &Gate) -> Ro
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
         .layer(middleware::from_fn_with_state(request_time, in_time))
-        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(service.clone(), observe))
         .with_state(service)
 }
 
@@ -159,20 +160,4 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         limit.as_secs_f32()
     );
     in_form_of(&uri, ApiError::new(Code::RequestTimeout, detail))
-}
-
-/// One line per request: never a header, a body or a query.
-async fn log(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let started = std::time::Instant::now();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let problem = response.headers().get("sesame-problem").and_then(|code| code.to_str().ok());
-    tracing::info!(
-        http.status = response.status().as_u16(),
-        took_us = started.elapsed().as_micros(),
-        problem,
-        "{method} {route}"
-    );
-    response
 }

@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_indexer::{
@@ -26,6 +26,7 @@ use crate::{
     clock,
     collateral::Shelf,
     config::Config,
+    health::Health,
     index::{self, IndexError},
     limits::Gate,
     metrics::Metrics,
@@ -122,6 +123,7 @@ pub async fn run(
         let (service, stop) = (service.clone(), stop.clone());
         async move { service.shelf.keep_fresh(stop).await }
     });
+    tasks.spawn(Health::keep_asking(service.clone(), stop.clone()));
     operate(&data_dir, service.clone(), &stop, &tasks);
     let checked = tasks.spawn_blocking({
         let (service, stop) = (service.clone(), stop.clone());
@@ -172,6 +174,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
     let origin = index::origin(&deployment);
     let folder = &config.data_dir;
+    let kept_in = config.places().kinds();
     let opening = tokio::task::spawn_blocking({
         let config = config.clone();
         move || open_vault(&config)
@@ -192,7 +195,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     // With connections of its own: a mirror that fails over is no concern of owners.
     let asked = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(config.program);
     let mirror = Mirror {
         nodes,
         view: view.clone(),
@@ -219,7 +222,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         sealing: Sealing::default(),
         token: keys.token,
         verifier: Verifier::new(config.policy),
-        shelf: Shelf::new(config.collateral)?,
+        shelf: Shelf::new(config.collateral)?.counting(metrics.collateral.clone()),
         view,
         nodes: asked,
         asking: Semaphore::new(ASKING),
@@ -233,6 +236,9 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         metrics,
         trust,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
+        health: Health::new(Instant::now()),
+        since: Instant::now(),
+        kept_in,
     };
     Ok((service, mirror))
 }

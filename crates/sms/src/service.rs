@@ -8,7 +8,11 @@ use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Nodes, Pulse};
 use sesame_protocol::{
-    receipts::ReceiptLogKey, results::TaskDomain, signature::Signer, status::Trust, typed::Domain,
+    receipts::ReceiptLogKey,
+    results::TaskDomain,
+    signature::Signer,
+    status::{KeyProvider, Trust, VaultStore},
+    typed::Domain,
 };
 use sesame_receipts::Log;
 use sesame_vault::Vault;
@@ -18,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     clock,
     collateral::Shelf,
+    health::Health,
     metrics::Metrics,
     pool::Pool,
     problem::{ApiError, Code},
@@ -58,6 +63,11 @@ pub(crate) struct Service {
     pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) metrics: Metrics,
     pub(crate) freshness: Freshness,
+    pub(crate) health: Health,
+    /// When it was opened.
+    pub(crate) since: Instant,
+    /// Where its secrets and their keys are, in one word each.
+    pub(crate) kept_in: (VaultStore, KeyProvider),
 }
 
 /// Turns that there are: a bundle takes [`BUNDLE_TURNS`] of them, a single secret one.
@@ -104,7 +114,8 @@ impl Service {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(move || wiped(work)).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(|| wiped(work))).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(&error)),
     }

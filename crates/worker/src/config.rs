@@ -1,8 +1,9 @@
 //! What a worker is told.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use prometheus_client::registry::Registry;
 use sesame_chain::{Deployment, PurchasedTask};
 use sesame_domain::AssetId;
 use sesame_enclave::HostOptions;
@@ -45,6 +46,8 @@ pub struct Config {
     pub drain_timeout: Option<Duration>,
     /// Where to serve metrics; nowhere unless said.
     pub metrics: Option<SocketAddr>,
+    /// What is measured of the program around the worker; served with the worker's own metrics.
+    pub program: Arc<Registry>,
 }
 
 /// Which tasks a worker runs: those of listed apps by listed requesters. An empty list lets in any.

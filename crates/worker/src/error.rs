@@ -221,6 +221,24 @@ pub(crate) const fn passes(error: &ChainError) -> bool {
     )
 }
 
+/// Why transactions come to nothing, in one of few words.
+pub(crate) const TRANSACTION_FAILURES: [&str; 4] = ["not_mined", "rejected", "reverted", "refused"];
+
+/// Which of [`TRANSACTION_FAILURES`] it is; none if the chain was not told, or did not answer.
+pub(crate) const fn transaction_failure(error: &ChainError) -> Option<&'static str> {
+    if matches!(error, ChainError::NotMined { .. }) {
+        Some("not_mined")
+    } else if matches!(error, ChainError::Rejected { .. }) {
+        Some("rejected")
+    } else if matches!(error, ChainError::Reverted { .. }) {
+        Some("reverted")
+    } else if matches!(error, ChainError::Refused(_)) {
+        Some("refused")
+    } else {
+        None
+    }
+}
+
 /// What a launcher may say of a failure, as [`sesame_enclave::LaunchError::code`] names it.
 const CODES: &[&str] = &[
     "app_does_not_start",

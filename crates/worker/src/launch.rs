@@ -204,6 +204,7 @@ mod tests {
             options: sesame_enclave::HostOptions::default(),
             drain_timeout: None,
             metrics: None,
+            program: std::sync::Arc::default(),
         };
         let task = TaskId(B256::repeat_byte(7));
         let folder = Folder::of(&config.work_dir, task);

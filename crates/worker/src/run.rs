@@ -57,7 +57,8 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(config: Config, contracts: Contracts) -> Self {
-        Self { config, contracts, metrics: Metrics::new(), stop: CancellationToken::new() }
+        let metrics = Metrics::new(config.program.clone());
+        Self { config, contracts, metrics, stop: CancellationToken::new() }
     }
 
     pub(crate) fn folder(&self, task: TaskId) -> Folder {
@@ -103,7 +104,7 @@ pub(crate) async fn run_purchase(
     folder.sweep();
     let begun = Instant::now();
     let deadline = purchase.order.deadline;
-    let outcome = host.unless_stopped(report(&host.contracts, task, deadline, &result)).await?;
+    let outcome = host.unless_stopped(report(host, task, deadline, &result)).await?;
     if outcome == Outcome::Completed {
         host.metrics.took("reported", begun.elapsed());
         info!(task.id = %task, result.digest = %result.digest, "task {task} completed");
@@ -279,20 +280,21 @@ async fn start(contracts: &Contracts, task: TaskId) -> Result<(), TaskError> {
 
 /// Reports the result until the chain has it or takes it no more.
 async fn report(
-    contracts: &Contracts,
+    host: &Host,
     task: TaskId,
     deadline: u64,
     result: &SignedResult,
 ) -> Result<Outcome, TaskError> {
     let mut attempts = 0;
     loop {
-        let error = match report_once(contracts, task, result).await {
+        let error = match report_once(&host.contracts, task, result).await {
             Err(TaskError::Chain(error)) => error,
             ended => return ended,
         };
         if !passes(&error) {
             return Err(error.into());
         }
+        host.metrics.transaction_failed(&error);
         if now() > deadline {
             return Err(TaskError::Overdue { deadline });
         }

@@ -143,6 +143,7 @@ impl Watch {
     /// Lets running tasks end, until `end` is ready or the time for it is over.
     async fn drain(mut self, end: impl Future<Output = ()>) -> Stopped {
         let running = self.running.len();
+        self.host.metrics.drains();
         info!(running, "worker stops; {running} tasks run to their end");
         let limit = sleep(self.host.config.drain_timeout.unwrap_or(EVER));
         let (mut end, mut limit) = (pin!(end), pin!(limit));
@@ -293,6 +294,9 @@ impl Watch {
                 info!(task.id = %task, "task {task} was interrupted");
             }
             Err(error) => {
+                if let TaskError::Chain(error) = &error {
+                    metrics.transaction_failed(error);
+                }
                 if again {
                     metrics.tries_again();
                 } else {

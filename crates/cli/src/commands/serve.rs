@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::{hsm::HsmArgs, stopped};
-use crate::{context::Context, database::DatabaseArgs};
+use crate::{context::Context, database::DatabaseArgs, telemetry::TelemetryArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -130,12 +130,21 @@ pub(crate) struct ServeArgs {
     admit_snp: Vec<Minimum>,
     #[command(flatten)]
     hsm: HsmArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
     /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
     /// Whoever has the root's file is any enclave it likes, and gets every secret. Its SGX, TDX and SEV-SNP are believed alike;
     /// --admit-snp is about real platforms.
     #[cfg(feature = "simulated")]
     #[arg(long, value_name = "FOLDER")]
     insecure_trust_simulated_root: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Where its traces go.
+    pub(crate) const fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
 }
 
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()> {
@@ -161,6 +170,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
         free_reserve_bytes: args.free_reserve_mb.saturating_mul(1 << 20),
         request_time: Duration::from_secs(args.request_time_s),
         session_life: args.session_life_s,
+        program: context.program.clone(),
     };
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;

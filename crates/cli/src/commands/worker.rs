@@ -14,6 +14,7 @@ use super::{host::HostArgs, stopped};
 use crate::{
     context::Context,
     failure::{INTERRUPTED, Misuse},
+    telemetry::TelemetryArgs,
 };
 
 /// How `--runner` starts TEEs.
@@ -112,6 +113,8 @@ pub(crate) struct WorkerArgs {
     requesters: Vec<Address>,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u8> {
@@ -139,6 +142,7 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
         options: args.host.options(),
         drain_timeout: args.drain_timeout.map(Duration::from_secs),
         metrics: args.metrics,
+        program: context.program.clone(),
     };
     Ok(match sesame_worker::run(config, stopped(), stopped()).await? {
         Stopped::Drained => 0,
@@ -147,6 +151,11 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
 }
 
 impl WorkerArgs {
+    /// Where its traces go.
+    pub(crate) const fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+
     /// What tasks run in. That the options of a runner are there is what their declarations say.
     fn tee(&self) -> anyhow::Result<Tee> {
         let runner = match self.runner {

@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
 };
 use sesame_attestation::{AttestedSession, Collateral, Evidence, Needs, WorkerProof};
+use sesame_domain::TeeKind;
 use sesame_protocol::{
     jwk::Jwk,
     rcar::{Attestation, TokenResponse},
@@ -58,11 +59,30 @@ async fn respond(
 ) -> Result<Answer, KbsError> {
     let token = session_token(request.headers())?;
     let (nonce, tee) = service.token.open_challenge(token, clock::now())?;
-    let claim = Claim::read(&service, nonce, &tee, &voucher, &body::read(request).await?)?;
-    let (claim, collateral) = with_collateral(&service, claim).await?;
-    let (life, verifying) = (service.token.life(), service.clone());
-    let token = service.pool.run(move || claim.verify(&verifying, &collateral)).await?;
-    Ok(([(header::SET_COOKIE, set_cookie(&token, life)?)], Json(TokenResponse { token })))
+    let (kind, token) = match session(&service, nonce, &tee, &voucher, request).await {
+        Ok(attested) => attested,
+        Err(error) => {
+            service.metrics.decisions.not_attested(&tee, error.code());
+            return Err(error.into());
+        }
+    };
+    service.metrics.decisions.attested(kind);
+    let cookie = set_cookie(&token, service.token.life())?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(TokenResponse { token })))
+}
+
+/// The session's token, and what attested.
+async fn session(
+    service: &Shared,
+    nonce: String,
+    tee: &str,
+    voucher: &SignedVoucher,
+    request: Request,
+) -> Result<(TeeKind, String), ApiError> {
+    let claim = Claim::read(service, nonce, tee, voucher, &body::read(request).await?)?;
+    let (claim, collateral) = with_collateral(service, claim).await?;
+    let verifying = service.clone();
+    service.pool.run(move || claim.verify(&verifying, &collateral)).await
 }
 
 /// What the verifier has to have at hand. While it is kept, nobody is asked; nor for evidence that is not signed up to its
@@ -116,7 +136,12 @@ impl Claim {
     }
 
     /// Verifies, and gives the session's token.
-    fn verify(self, service: &Service, collateral: &Collateral) -> Result<String, ApiError> {
+    #[tracing::instrument(name = "verify", skip_all)]
+    fn verify(
+        self,
+        service: &Service,
+        collateral: &Collateral,
+    ) -> Result<(TeeKind, String), ApiError> {
         let Self { nonce, key, worker, evidence } = self;
         let now = clock::now();
         let enclave = service.verifier.verify(&evidence, collateral, &nonce, key, now)?;
@@ -125,6 +150,7 @@ impl Claim {
             platform = %enclave.platform(),
             "attested {} for task {}", enclave.id(), worker.task()
         );
-        Ok(service.token.session(&AttestedSession { enclave, worker, nonce }, now))
+        let kind = enclave.kind();
+        Ok((kind, service.token.session(&AttestedSession { enclave, worker, nonce }, now)))
     }
 }

@@ -3,9 +3,11 @@
 //! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], the vault opens, a durable receipt, and only
 //! then there is an answer, encrypted to the attested key.
 
+use std::time::Instant;
+
 use axum::{Json, extract::State, http::HeaderMap};
 use sesame_attestation::AttestedSession;
-use sesame_domain::{Facts, Resource, TaskId};
+use sesame_domain::{Denial, Facts, Resource, TaskId};
 use sesame_protocol::{
     bundle::{self, Bundle, BundledSecret, MAX_BUNDLE_SECRETS, Omitted},
     denial::DenialBody,
@@ -129,17 +131,21 @@ struct Verdict {
 /// What goes on record before anybody hears of a decision.
 #[must_use = "every decision is on record"]
 struct Record {
-    allowed: bool,
+    /// Why it is a no; none if it is a yes.
+    reasons: Vec<&'static str>,
     /// None for an unknown task.
     receipt: Option<Decision>,
 }
 
 impl Record {
     /// Durably.
+    #[tracing::instrument(name = "receipt", skip_all)]
     fn keep(self, service: &Service) -> Result<(), ApiError> {
-        service.metrics.decided(self.allowed);
+        service.metrics.decisions.decided(&self.reasons);
         if let Some(receipt) = self.receipt {
+            let begun = Instant::now();
             service.receipts.append(receipt, &service.identity)?;
+            service.metrics.receipts.observe(begun.elapsed().as_secs_f64());
         }
         Ok(())
     }
@@ -157,6 +163,7 @@ impl Record {
 }
 
 /// Decides by the head at block `least` or later.
+#[tracing::instrument(name = "decision", skip_all)]
 fn decide(
     service: &Service,
     session: &AttestedSession,
@@ -167,7 +174,8 @@ fn decide(
 ) -> Result<Verdict, ApiError> {
     let snapshot = service.fresh_since(least)?;
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
-    let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
+    let wanted = wanted(resource, &facts.head);
+    let secrets = service.metrics.vault.time("look_up", || service.vault.look_up(&wanted))?;
     let asked = Asked { task, resource, sms: service.address(), now: clock::now() };
     let outcome = authorize(
         &asked,
@@ -179,11 +187,14 @@ fn decide(
     );
     let (enclave, now) = (session.enclave.id(), asked.now);
     let decided = Decided { task, enclave, label, now, result: &outcome };
-    let record = Record { allowed: outcome.is_ok(), receipt: decided.on(&facts) };
+    let reasons = outcome.as_ref().err().map_or(&[][..], Denials::reasons);
+    let reasons = reasons.iter().map(Denial::code).collect();
+    let record = Record { reasons, receipt: decided.on(&facts) };
     Ok(Verdict { outcome, head: facts.head, record })
 }
 
 /// What a release gives away, in the clear.
+#[tracing::instrument(name = "open", skip_all)]
 fn open(
     service: &Service,
     session: &AttestedSession,
@@ -193,12 +204,14 @@ fn open(
     facts: &Facts,
 ) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     if resource != Resource::Bundle {
-        let opened = service.vault.open_release(release)?.into_iter().next();
+        let opened = service.metrics.vault.time("open", || service.vault.open_release(release))?;
+        let opened = opened.into_iter().next();
         let opened = opened.ok_or_else(|| ApiError::new(Code::SecretAbsent, "It is gone."))?;
         return Ok(Zeroizing::new(opened.value.expose().to_vec()));
     }
     let (head, confirmed, key) = (release.head(), release.confirmed(), release.key().thumbprint());
-    let (opened, omitted) = service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64)?;
+    let all = || service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64);
+    let (opened, omitted) = service.metrics.vault.time("open", all)?;
     let bundle = bundle(service, task, facts, opened, omitted)?;
     let (bundle, nonce) = (Bundle { head, confirmed, ..bundle }, nonce_digest(&session.nonce));
     bundle::sign(&bundle, key, nonce, &service.domain, &service.identity)

@@ -52,7 +52,8 @@ async fn delete(
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(removal.epoch)?;
     blocking(move || {
-        service.vault.remove(&Removal { secret: secret.clone(), version: removal.version })?;
+        let gone = Removal { secret: secret.clone(), version: removal.version };
+        service.metrics.vault.time("delete", || service.vault.remove(&gone))?;
         let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);
         Ok(with_metadata(StatusCode::OK, &gone))
     })

@@ -73,6 +73,7 @@ async fn put(
 }
 
 /// The one span in which the service holds an owner's plaintext: from unsealing to sealing for the store.
+#[tracing::instrument(name = "push", skip_all)]
 fn keep(
     service: &Service,
     secret: SecretId,
@@ -93,7 +94,9 @@ fn keep(
         updated_at: clock::now(),
         size: 0,
     };
-    match service.vault.push(Push { secret: secret.clone(), metadata, value }) {
+    let operation = if update.version == 1 { "push" } else { "replace" };
+    let push = Push { secret: secret.clone(), metadata, value };
+    match service.metrics.vault.time(operation, || service.vault.push(push)) {
         Err(error @ VaultError::VersionConflict { .. }) => {
             let newest = service.vault.newest(&secret)?;
             let replayed = newest.is_some_and(|newest| {
