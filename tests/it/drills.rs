@@ -166,14 +166,13 @@ async fn without_its_database_it_is_not_ready_until_that_is_back() {
 
     story.database.kill();
     not_ready(&program, "vault_unavailable", "sesame_vault_available").await;
-    let said = program.said();
-    assert!(said.contains("the vault's store fails: not ready"), "{said}");
+    program.says("the vault's store fails: not ready").await;
 
     story.database.start_again();
     program.ready().await;
     get(&program, "readyz").await.is_ok();
     assert_eq!(versions(&story.released(&program).await), [1]);
-    assert!(program.said().contains("the vault's store answers again"), "{}", program.said());
+    program.says("the vault's store answers again").await;
 }
 
 #[tokio::test]
@@ -189,9 +188,8 @@ async fn without_its_hsm_it_is_not_ready_until_that_is_back() {
 
     hsm.pull_out();
     not_ready(&program, "keys_unavailable", "sesame_vault_key_available").await;
-    let said = program.said();
-    assert!(said.contains("the vault's key fails: not ready"), "{said}");
-    assert!(!said.contains(SoftHsm::PIN), "the PIN is told");
+    program.says("the vault's key fails: not ready").await;
+    assert!(!program.said().contains(SoftHsm::PIN), "the PIN is told");
 
     hsm.put_in();
     program.ready().await;

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     kills::{name, value},
-    seeing::{Exposition, Watched},
+    seeing::{Done, Exposition, Watched},
 };
 
 #[tokio::test]
@@ -181,8 +181,7 @@ async fn traces_continue_those_of_callers_and_tell_no_secret() {
         eventually(&format!("{shown} is traced"), async || collector.has(span).then_some(())).await;
     }
     let line = format!("trace.id={}", hex::encode(TRACE));
-    eventually("the line has its trace", async || program.said().contains(&line).then_some(()))
-        .await;
+    program.says(&line).await;
     let key = story.world.requester.private_key();
     for private in [&value(0, 1)[..40], b"soon gone", b"moon", b"gloomy", &key.as_bytes()[2..]] {
         let shown = String::from_utf8_lossy(private);
@@ -208,13 +207,25 @@ async fn traces_continue_those_of_callers_and_tell_no_secret() {
 }
 
 #[tokio::test]
+async fn a_task_of_a_worker_is_traced() {
+    let collector = Collector::start().await;
+    let done = Done::with(&["--otlp-url", &collector.url]).await;
+    let task = done.task.to_string();
+    for part in ["sesame-worker", "attempt", &task] {
+        let sent = async || collector.has(part.as_bytes()).then_some(());
+        eventually(&format!("{part} is traced"), sent).await;
+    }
+    let key = done.world.worker.private_key();
+    assert!(!collector.has(&key.as_bytes()[2..]), "the account's key is traced");
+}
+
+#[tokio::test]
 async fn without_a_collector_nothing_is_traced() {
     let story = Watched::new().await;
     let program = story.start(&[]).await;
     let traceparent = format!("00-{}-00f067aa0ba902b7-01", hex::encode(TRACE));
     let request = Client::new().get(format!("{}/v1/status", story.base()));
     Answer::to(request.header("traceparent", traceparent)).await.is_ok();
-    let line = "GET /v1/status";
-    eventually("it is logged", async || program.said().contains(line).then_some(())).await;
+    program.says("GET /v1/status").await;
     assert!(!program.said().contains(&hex::encode(TRACE)), "{}", program.said());
 }

@@ -101,6 +101,17 @@ impl Program {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until its log has this: lines come a moment after what they tell of.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub async fn says(&self, words: &str) {
+        eventually(&format!("the program says `{words}`"), async || {
+            self.said().contains(words).then_some(())
+        })
+        .await;
+    }
+
     /// How it says it is.
     ///
     /// # Panics
