@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Figures {
     /// Only what is done in under a minute.
     pub(crate) quick: bool,
+    /// How long a soak takes.
+    pub(crate) minutes: u64,
     /// These alone; all when empty.
     pub(crate) names: Vec<String>,
 }
@@ -44,6 +46,11 @@ impl Samples {
     /// 99th percentile, microseconds.
     pub(crate) fn p99(&self) -> f64 {
         self.quantile(0.99)
+    }
+
+    /// One in a thousand takes longer, microseconds.
+    pub(crate) fn p999(&self) -> f64 {
+        self.quantile(0.999)
     }
 
     /// The longest, microseconds.

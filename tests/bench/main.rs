@@ -16,12 +16,15 @@ mod follower;
 mod ground;
 mod launch;
 mod load;
+mod mix;
 mod owner;
+mod pace;
 mod rcar;
 mod receipts;
 mod restart;
 mod scale;
 mod secrets;
+mod soak;
 mod synthetic;
 mod unwind;
 mod vault;
@@ -29,6 +32,7 @@ mod verify;
 mod visible;
 mod wire;
 
+use anyhow::Context as _;
 use figures::Figures;
 
 /// The service's own.
@@ -36,7 +40,7 @@ use figures::Figures;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 17] = [
+const NAMES: [&[&str]; 18] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -52,6 +56,7 @@ const NAMES: [&[&str]; 17] = [
     rcar::NAMES,
     launch::NAMES,
     rcar::MILLION,
+    soak::NAMES,
     data::NAMES,
     data::LARGE,
 ];
@@ -69,16 +74,21 @@ async fn main() -> anyhow::Result<()> {
     {
         return data::child(digest, path).await;
     }
-    let (options, names): (Vec<_>, Vec<_>) =
-        arguments.into_iter().partition(|argument| argument.starts_with("--"));
-    if let Some(unknown) = options.iter().find(|option| *option != "--quick") {
-        anyhow::bail!("unknown option {unknown}");
+    let (mut quick, mut minutes, mut names) = (false, 1, Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => quick = true,
+            "--minutes" => minutes = arguments.next().context("--minutes N")?.parse()?,
+            option if option.starts_with("--") => anyhow::bail!("unknown option {option}"),
+            _ => names.push(argument),
+        }
     }
     let known: Vec<&str> = NAMES.concat();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         anyhow::bail!("there is no figure {unknown}; there are {}", known.join(", "));
     }
-    measure(&Figures { quick: !options.is_empty(), names }).await
+    measure(&Figures { quick, minutes, names }).await
 }
 
 async fn measure(figures: &Figures) -> anyhow::Result<()> {
@@ -128,6 +138,9 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     }
     if figures.want(rcar::MILLION) {
         rcar::million(figures).await?;
+    }
+    if figures.want(soak::NAMES) {
+        soak::measure(figures).await?;
     }
     if figures.want(backfill::NAMES) {
         backfill::measure(figures).await?;

@@ -14,7 +14,7 @@ use axum::{Router, routing::get};
 use sesame_attestation::{Policy, TOKEN_LIFE, TokenKey};
 use sesame_domain::{Resource, SecretId};
 use sesame_protocol::{
-    jwe,
+    jwe::{self, EnclaveKey},
     rcar::{self, SESSION_COOKIE},
     signature::Signer,
 };
@@ -61,7 +61,8 @@ pub(crate) const MILLION: &[&str] = &["requests_1m_rss_growth_mb", "requests_1m_
 
 const CLIENTS: [usize; 3] = [1, 16, 256];
 const MEMORY: &str = "/dev/shm";
-const SECRET: [u8; 1024] = [7; 1024];
+/// What the service is asked for.
+pub(crate) const SECRET: [u8; 1024] = [7; 1024];
 
 pub(crate) async fn measure(figures: &Figures) -> anyhow::Result<()> {
     let time = Duration::from_millis(if figures.quick { 500 } else { 5_000 });
@@ -123,7 +124,7 @@ pub(crate) async fn million(figures: &Figures) -> anyhow::Result<()> {
 }
 
 /// Everything in order, and an app secret of 1 KiB.
-async fn set() -> anyhow::Result<(World, Scene)> {
+pub(crate) async fn set() -> anyhow::Result<(World, Scene)> {
     let world = World::start().await;
     let scene = Scene::set(&world).await;
     world.developer.push(&SecretId::Asset(scene.app), &SECRET).await;
@@ -157,16 +158,18 @@ fn requests_to(path: &str) -> Vec<u8> {
 }
 
 /// What one attested enclave sends.
-struct Requests {
-    address: SocketAddr,
+pub(crate) struct Requests {
+    pub(crate) address: SocketAddr,
+    /// Who can read the answers.
+    pub(crate) key: EnclaveKey,
     /// The attestation once more: a challenge holds for a while, and whoever repeats it gains nothing.
-    attest: Vec<u8>,
-    resource: Vec<u8>,
+    pub(crate) attest: Vec<u8>,
+    pub(crate) resource: Vec<u8>,
     session: sesame_attestation::AttestedSession,
 }
 
 impl Requests {
-    async fn new(sms: &Sms, world: &World, scene: &Scene) -> Self {
+    pub(crate) async fn new(sms: &Sms, world: &World, scene: &Scene) -> Self {
         let mut enclave = sesame_tests::Attester::challenged(scene.build, sms, &world.root).await;
         let (challenge, body) = (enclave.cookie.clone(), enclave.attestation().to_string());
         let voucher = enclave.voucher(scene.task, &world.worker).to_header();
@@ -187,7 +190,8 @@ impl Requests {
         let key = token_key(key.bytes());
         let policy = Policy::insecure_trusting_simulated(world.root.published().clone());
         let session = key.open_session(cookie, &policy, now()).expect("it was just issued");
-        Self { address, attest: attest.into_bytes(), resource: resource.into_bytes(), session }
+        let (attest, resource) = (attest.into_bytes(), resource.into_bytes());
+        Self { address, key: enclave.key, attest, resource, session }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sesame_sms::{
-    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Policy,
+    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Network, Policy,
     TOKEN_LIFE,
 };
 use sesame_tests::Sms;
@@ -41,8 +41,10 @@ pub(crate) async fn measure(
         request_time: DEFAULT_REQUEST_TIME,
         session_life: TOKEN_LIFE,
         limits: Limits::default(),
+        network: Network::default(),
         policy: Policy::hardware_only(),
         collateral: CollateralSource::None,
+        program: Default::default(),
     };
     std::fs::create_dir_all(&config.data_dir)?;
     std::fs::rename(place.index(), config.data_dir.join("index"))?;

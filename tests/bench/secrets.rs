@@ -1,7 +1,7 @@
 //! Pushing and releasing secrets of 1 KiB and 4 MiB over HTTP, against the cryptography alone and against a bare server that moves
 //! as many bytes. The service's data lies on memory-backed storage, as for the figures of [`crate::rcar`].
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use aes_gcm::{
     Aes256Gcm, Nonce,
@@ -252,7 +252,12 @@ async fn peak(at: SocketAddr, requests: Vec<Vec<u8>>) -> anyhow::Result<f64> {
 
 /// What `/proc` says of this process's memory.
 pub(crate) fn status_mb(field: &str) -> anyhow::Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+    status_mb_of(Path::new("/proc/self"), field)
+}
+
+/// The same of the process with this folder in `/proc`.
+pub(crate) fn status_mb_of(process: &Path, field: &str) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(process.join("status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: f64 = line.unwrap_or_default().trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)

@@ -153,6 +153,31 @@ impl<'w> Town<'w> {
         assert!(line.contains(&format!("the run failed: {code}")), "{line}");
     }
 
+    /// The same, where the app itself ends: and what it says of that.
+    async fn fails(&self, shop: &Workshop, worker: &Worker, task: &str, why: &str) {
+        self.refused(worker, task, "app_failed").await;
+        let said = shop.folder_of(task.parse().unwrap()).join("tee/stderr.txt");
+        let said = fs::read_to_string(said).unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+
+    /// What is bought is refused by a worker that has too little time for it, and by one that has too little memory.
+    async fn refused_by_limits(
+        &self,
+        shop: &mut Workshop,
+        more: &[&str],
+        buy: impl AsyncFn() -> String,
+    ) {
+        for (limit, code) in
+            [(["--app-time", "0"], "host_time_limit"), (["--app-memory", "1"], "app_failed")]
+        {
+            shop.options = more.iter().chain(&limit).map(|&option| option.to_owned()).collect();
+            let worker = shop.start();
+            let task = buy().await;
+            self.refused(&worker, &task, code).await;
+        }
+    }
+
     /// A private file of this content.
     fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.world.folder().join(name);
@@ -207,7 +232,10 @@ async fn the_python_app_is_refused_what_is_not_in_order() {
     let world = World::start().await;
     let town = Town::of(&world);
     let sum = Sum::set(&town).await;
-    let worker = town.worker(&[]);
+    let mut shop = Workshop::new(&world);
+    town.refused_by_limits(&mut shop, &[], async || sum.buy(&town).await).await;
+    shop.options.clear();
+    let worker = shop.start();
     let good = fs::read(&sum.encrypted).unwrap();
 
     let mut tampered = good.clone();
@@ -224,7 +252,25 @@ async fn the_python_app_is_refused_what_is_not_in_order() {
     // The order grants one secret of the two.
     let (app, data) = (&sum.app, &sum.data);
     let task = town.buy(app, &["--data", data, "--secret", "1=mac-key"]).await;
-    town.refused(&worker, &task, "app_failed").await;
+    town.fails(&shop, &worker, &task, "KeyError: 'IEXEC_REQUESTER_SECRET_2'").await;
+
+    // The params name the other, and the order does not grant it: that is not even sold.
+    let params = r#"{"iexec_secrets":{"2":"region"}}"#;
+    let account = world.worker.address().to_string();
+    let order = ["task", "buy", "--app", &app.id, "--enclave", &app.enclave, "--worker", &account];
+    let order = [&order[..], &["--secret", "1=mac-key", "--params", params]].concat();
+    let said = town.cli.ask(&world.requester, &order).await.unwrap_err();
+    assert!(said.contains("`region` as number 2") && said.contains("--secret"), "{said}");
+
+    // An app of the same kind that writes beside its output.
+    let source = fs::read_to_string(example("weighted-sum.py")).unwrap();
+    let beside = source.replace(r#"os.environ["IEXEC_OUT"]"#, r#""/usr/lib""#);
+    let beside = town.script("beside.py", &beside).await;
+    town.app_secret(&beside, PRICES).await;
+    let allow = ["enclave", "allow", data, &beside.enclave, "--app", &beside.id];
+    town.run(&world.alice, &allow).await;
+    let task = town.buy(&beside, &[&["--data", data][..], &Sum::ORDER].concat()).await;
+    town.fails(&shop, &worker, &task, "Read-only file system").await;
 
     // Its owner pushes the key of something else.
     let key = town.file("another.key", ANOTHER_KEY);
@@ -296,7 +342,7 @@ async fn a_shell_app_calls_an_api_with_the_developers_key() {
     let town = Town::of(&world);
     let (api, address, _serving) = Api::start().await;
     let app = forecast(&town, Api::KEY).await;
-    let _worker = town.worker(&[]);
+    let _worker = town.worker(&["--allow-network"]);
     let params = with_network(&address);
     let task = town.buy(&app, &["--secret", "1=place", "--params", &params]).await;
     let result = town.result(&task, "forecast.json").await;
@@ -310,21 +356,41 @@ async fn the_shell_app_has_no_network_unless_ordered_and_no_api_without_the_key(
     let town = Town::of(&world);
     let (api, address, _serving) = Api::start().await;
     let app = forecast(&town, "another key").await;
-    let worker = town.worker(&[]);
+    let mut shop = Workshop::new(&world);
+    let params = with_network(&address);
+    let order = ["--secret", "1=place", "--params", &params];
+    let buy = async || town.buy(&app, &order).await;
+    shop.options = vec!["--allow-network".to_owned()];
+    let worker = shop.start();
 
     let task = town.buy(&app, &["--secret", "1=place", "--params", &address]).await;
-    town.refused(&worker, &task, "app_failed").await;
+    town.fails(&shop, &worker, &task, "curl: (7)").await;
     assert_eq!(api.asked(), [], "it came through without a network");
 
-    let params = with_network(&address);
-    let task = town.buy(&app, &["--secret", "1=place", "--params", &params]).await;
-    town.refused(&worker, &task, "app_failed").await;
+    town.fails(&shop, &worker, &buy().await, "401").await;
     assert_eq!(api.asked(), [(StatusCode::UNAUTHORIZED, "Ulm & Neu-Ulm".to_owned())]);
 
     // Not granted: the app ends before it asks anybody.
     let task = town.buy(&app, &["--params", &params]).await;
-    town.refused(&worker, &task, "app_failed").await;
+    town.fails(&shop, &worker, &task, "IEXEC_REQUESTER_SECRET_1").await;
     assert_eq!(api.asked().len(), 1);
+
+    // Written beside its output.
+    let source = fs::read_to_string(example("forecast.sh")).unwrap();
+    let beside = source.replace("answer=$IEXEC_OUT/", "answer=/usr/lib/");
+    let beside = town.script("beside.sh", &beside).await;
+    town.app_secret(&beside, Api::KEY).await;
+    let task = town.buy(&beside, &order).await;
+    town.fails(&shop, &worker, &task, "curl: (23)").await;
+    drop(worker);
+
+    // Workers start what is open again, so whoever lets nothing through comes last.
+    let asked = api.asked().len();
+    town.refused_by_limits(&mut shop, &["--allow-network"], &buy).await;
+    shop.options.clear();
+    let worker = shop.start();
+    town.refused(&worker, &buy().await, "params_refused").await;
+    assert_eq!(api.asked().len(), asked, "none of them came to it");
 }
 
 /// The Rust app with two tables of two owners; not bought yet.
@@ -363,7 +429,16 @@ async fn the_rust_app_is_refused_if_either_owner_refuses() {
     let world = World::start().await;
     let town = Town::of(&world);
     let overlap = Overlap::set(&town).await;
-    let worker = town.worker(&[]);
+    let mut shop = Workshop::new(&world);
+    let many: String = (0..100_000).map(|line| format!("{line}\n")).collect();
+    let (large, lost) = town.data(&world.alice, "large.txt", &many, &overlap.app).await;
+    let small = &overlap.tables[1].0;
+    let buy = async || town.buy(&overlap.app, &["--data", &large, "--data", small]).await;
+    town.refused_by_limits(&mut shop, &[], &buy).await;
+    shop.options.clear();
+    let worker = shop.start();
+    fs::remove_file(lost).unwrap();
+    town.refused(&worker, &buy().await, "data_unavailable").await;
     let [(first, _), (second, encrypted)] = &overlap.tables;
 
     // Another file of the same key is not the one that was registered.
@@ -375,7 +450,20 @@ async fn the_rust_app_is_refused_if_either_owner_refuses() {
 
     // Ordered with one table alone, the app misses the other.
     let task = town.buy(&overlap.app, &["--data", first]).await;
-    town.refused(&worker, &task, "app_failed").await;
+    town.fails(&shop, &worker, &task, "NotPresent").await;
+
+    // Tampered with, and with the key of something else.
+    let mut tampered = good.clone();
+    *tampered.last_mut().unwrap() ^= 1;
+    fs::write(encrypted, &tampered).unwrap();
+    let task = overlap.buy(&town).await;
+    town.refused(&worker, &task, "data_altered").await;
+    fs::write(encrypted, &good).unwrap();
+    let key = town.file("another.key", ANOTHER_KEY);
+    let push = ["secret", "push", "--data", second, "--file", key.to_str().unwrap()];
+    town.run(&world.bob, &push).await;
+    let task = overlap.buy(&town).await;
+    town.refused(&worker, &task, "data_does_not_open").await;
 
     // Revoked, it is not even sold.
     let revoke = ["enclave", "revoke", second, &overlap.app.enclave];
@@ -396,7 +484,7 @@ async fn greedy(options: &[&str], script: &str, code: &str) -> String {
     let worker = shop.start();
     let task = town.buy(&app, &[]).await;
     town.refused(&worker, &task, code).await;
-    fs::read_to_string(shop.folder_of(task.parse().unwrap()).join("stderr.txt")).unwrap()
+    fs::read_to_string(shop.folder_of(task.parse().unwrap()).join("tee/stderr.txt")).unwrap()
 }
 
 #[tokio::test]

@@ -60,7 +60,9 @@ impl Story {
         let output = tokio::task::spawn_blocking(move || command.output().unwrap());
         let output = output.await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        // A token that is away may come back; whatever else is wrong, a restart does not mend it, and would try the PIN again.
+        let away = said.contains("no token has that label");
+        assert_eq!(output.status.code(), Some(if away { 69 } else { 66 }), "{said}");
         assert!(!said.contains(SoftHsm::PIN), "the PIN is told");
         said
     }
@@ -205,7 +207,7 @@ async fn while_its_token_is_gone_nothing_is_released_or_taken() {
     let refused = asked(&story.world, &program, status.identity, story.build, *task).await;
     let refused = refused.unwrap_err();
     assert!(refused.passes_with_time(), "{refused}");
-    assert!(program.said().contains("no token has that label"), "{}", program.said());
+    program.says("no token has that label").await;
 
     story.hsm.put_in();
     let newest = owner.owner.show(now(), secret).await.unwrap().unwrap().version;

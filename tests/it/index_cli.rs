@@ -121,7 +121,7 @@ async fn where_no_index_is_none_is_made() {
     shell.verify(&[]).await.failed(1, &["there is no index in", "nowhere"]);
     assert!(!shell.data_dir.exists());
     shell.manifest = world.folder().join("no-manifest.json");
-    shell.digest(&[]).await.failed(1, &["no-manifest.json"]);
+    shell.digest(&[]).await.failed(64, &["no-manifest.json"]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use sesame_domain::TaskId;
 use sesame_protocol::rcar::{self, Tee};
-use sesame_sms::{Client, Limits};
+use sesame_sms::{Limits, Network};
 use sesame_tests::{Answer, Attester, Options, Scene, World, eventually};
 
 const AUTH: &str = "kbs/v0/auth";
@@ -51,7 +51,7 @@ async fn a_client_that_asks_too_often_is_told_when_to_ask_again() {
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!(seconds >= 1, "{seconds}");
 
-    // A header makes nobody somebody else, unless the operator says that a proxy writes it.
+    // A header makes nobody somebody else, unless the operator says that a proxy of theirs writes it.
     too_often(&world, Some("198.51.100.1")).await.is_problem(429, "too_many_requests");
     let path = format!("v1/requesters/{}/secrets/db-password", world.requester.address());
     let put = eventually("too many requests", async || {
@@ -77,14 +77,16 @@ async fn a_client_that_asks_too_often_is_told_when_to_ask_again() {
 
 #[tokio::test]
 async fn behind_a_proxy_each_client_has_its_own_share() {
-    let limits = Limits { client: Client::Forwarded, ..five().limits };
-    let world = World::with(Options { limits, ..five() }).await;
+    let trusted_proxies = ["127.0.0.0/8", "203.0.113.0/24"].map(|network| network.parse().unwrap());
+    let network = Network { trusted_proxies: trusted_proxies.into(), ..Network::default() };
+    let world = World::with(Options { network, ..five() }).await;
     too_often(&world, Some("198.51.100.1")).await.is_problem(429, "too_many_requests");
 
     auth(&world, Some("198.51.100.2")).await.is_ok();
-    // Only the proxy's own entry counts, which is the last.
-    let spoofed = "203.0.113.9, 198.51.100.1";
-    too_often(&world, Some(spoofed)).await.is_problem(429, "too_many_requests");
+    // Only what trusted proxies wrote counts: the last address that is none of theirs.
+    for same in ["192.0.2.9, 198.51.100.1", "198.51.100.9, 198.51.100.1, 203.0.113.9"] {
+        too_often(&world, Some(same)).await.is_problem(429, "too_many_requests");
+    }
     auth(&world, Some("198.51.100.1, 198.51.100.3")).await.is_ok();
 }
 

@@ -6,6 +6,7 @@
     reason = "the helpers of a story are part of the test"
 )]
 
+mod alerts;
 mod at_rest;
 mod attest;
 mod backup;
@@ -17,6 +18,7 @@ mod corpus;
 mod crash;
 mod deployment;
 mod disk_full;
+mod drills;
 mod examples;
 mod garbage;
 mod grant;
@@ -28,6 +30,8 @@ mod kills;
 mod lies;
 mod limits;
 mod money;
+mod network;
+mod openapi;
 mod others_failures;
 mod owner;
 mod receipts;
@@ -39,11 +43,14 @@ mod restart;
 mod result_key;
 mod revoke;
 mod secrets_in_logs;
+mod seeing;
+mod service_manager;
 mod shared_vault;
 mod slow;
 mod stale;
 mod start_up;
 mod task_result;
+mod telemetry;
 mod tidy;
 mod vault_cli;
 mod watched;

@@ -251,7 +251,7 @@ async fn a_result_in_the_clear_is_what_the_chain_says_or_nothing() {
     assert_eq!(answer["digest"], B256::new(Sha256::digest(&count).into()).to_string());
 
     // The worker's host writes another result where the first one was.
-    let out = shell.folder.join(format!("work/{task}/out"));
+    let out = shell.folder.join(format!("work/{task}/tee/out"));
     fs::write(out.join("count.txt"), "1000000\n").unwrap();
     let changed = shell.result(task, &["--out", "changed"]).await.unwrap_err();
     assert!(changed.contains("nothing in the result has the digest"), "{changed}");

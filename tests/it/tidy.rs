@@ -53,6 +53,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),
     ("dcap-qvl", &["sesame-attestation"]),
     ("kbs-types", &["sesame-protocol"]),
+    ("utoipa", &["sesame-protocol", "sesame-sms"]),
 ];
 
 fn cargo(arguments: &[&str]) -> String {
@@ -125,6 +126,7 @@ fn the_enclave_links_neither_database_nor_server() {
             "alloy",
             "sesame-sms",
             "sesame-vault",
+            "utoipa",
         ];
         assert!(!stray.contains(&name), "the enclave links {name}");
     }

@@ -54,14 +54,16 @@ async fn a_history_that_is_kept_short_answers_for_the_blocks_that_it_keeps() {
         })
         .await;
     }
-    let status = sms.status().await;
-    let proven = status.last_proof.unwrap().number;
-
     let at = async |block| {
         let path = format!("v1/tasks/{}/explain?block={block}", scene.task);
         sms.get(&path).await
     };
-    at(proven - 3).await.is_ok();
+    // What is too old goes a moment after the head has come.
+    let proven = eventually("the history is cut", async || {
+        let proven = sms.status().await.last_proof?.number;
+        (at(proven - 3).await.status == 200 && at(proven - 4).await.status == 404).then_some(proven)
+    })
+    .await;
     at(proven - 4).await.is_problem(404, "block_unknown");
     at(1).await.is_problem(404, "block_unknown");
     let whole = Question { task: scene.task, block: Some(proven - 3), ..Question::default() };

@@ -110,7 +110,10 @@ async fn a_second_sigterm_ends_running_tasks_and_the_exit_code_says_so() {
     assert_eq!(status(&world, task).await, TaskStatus::Started, "the next worker runs it again");
     assert!(shop.processes(&order.params).is_empty(), "its processes have ended before it");
     let left = shop.folder_of(task);
-    assert!(!left.join("app").exists() && !left.join("out").exists(), "what it put out is gone");
+    assert!(
+        !left.join("app").exists() && !left.join("tee/out").exists(),
+        "what it put out is gone"
+    );
     assert!(left.join("launcher.log").exists(), "its log is not");
 }
 
@@ -156,7 +159,7 @@ async fn an_app_that_runs_into_the_deadline_is_ended() {
     .await;
     assert!(worker.said().contains("time_limit"), "{}", worker.said());
     shop.quiet(&order.params).await;
-    assert!(!shop.folder_of(task).join("out").exists(), "what it put out is gone");
+    assert!(!shop.folder_of(task).join("tee/out").exists(), "what it put out is gone");
     worker.terminate();
     assert_eq!(worker.ended().await.code(), Some(0));
 }
@@ -273,7 +276,7 @@ async fn a_result_that_could_not_be_reported_is_reported_by_the_next_worker() {
         shop.kept(task).is_none().then_some(())
     })
     .await;
-    assert!(shop.folder_of(task).join("out/result.txt").exists(), "the result's file stays");
+    assert!(shop.folder_of(task).join("tee/out/result.txt").exists(), "the result's file stays");
 }
 
 #[tokio::test]

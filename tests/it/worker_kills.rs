@@ -146,7 +146,7 @@ async fn check(world: &World, shop: &Workshop, tasks: &[TaskId], runs: &Runs) {
         }
         assert!(runs.launched[task] >= 1, "it ran");
         let folder = shop.folder_of(*task);
-        assert!(folder.join("out/result.txt").exists(), "and its result is there");
+        assert!(folder.join("tee/out/result.txt").exists(), "and its result is there");
         assert!(!folder.join("app").exists(), "nothing else is");
     }
 }

@@ -7,6 +7,8 @@ use reqwest::{
 use serde_json::Value;
 use sesame_protocol::denial::DenialBody;
 
+use crate::described;
+
 /// An answer as it came.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -19,15 +21,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends a request and takes the whole answer.
+    /// Sends a request and takes the whole answer, which is one that the service's description knows.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// When no answer comes, or one that is not described.
     pub async fn to(request: RequestBuilder) -> Self {
-        let answer = request.send().await.expect("the service answers");
+        let (client, request) = request.build_split();
+        let request = request.expect("a request can be made");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = client.execute(request).await.expect("the service answers");
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.bytes().await.expect("the answer is whole").to_vec();
-        Self { status, headers, body }
+        let answer = Self { status, headers, body };
+        described::check(&method, &path, &answer);
+        answer
     }
 
     /// The text of a header.

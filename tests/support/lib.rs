@@ -8,6 +8,7 @@ mod answer;
 mod balancer;
 mod chance;
 mod cli;
+mod described;
 mod drip;
 mod enclave;
 mod hsm;

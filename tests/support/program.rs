@@ -4,10 +4,11 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use sesame_chain::Deployment;
 use sesame_client::public::Public;
 use sesame_protocol::status::{State, Status};
@@ -63,7 +64,7 @@ impl Program {
         let mut said = String::new();
         let base = lines.find_map(|line| {
             said += &format!("{line}\n");
-            Some(line.split_once("serving at ")?.1.split(' ').next()?.to_owned())
+            Some(line.split_once("serving at ")?.1.split([' ', '"']).next()?.to_owned())
         });
         let base = base.unwrap_or_else(|| panic!("it does not serve: {said}"));
         let said = Arc::new(Mutex::new(said));
@@ -101,6 +102,17 @@ impl Program {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until its log has this: lines come a moment after what they tell of.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub async fn says(&self, words: &str) {
+        eventually(&format!("the program says `{words}`"), async || {
+            self.said().contains(words).then_some(())
+        })
+        .await;
+    }
+
     /// How it says it is.
     ///
     /// # Panics
@@ -122,6 +134,24 @@ impl Program {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to do what this signal says.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("it has a process id"), signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the program ends", async || child.try_wait().expect("it is ours")).await
     }
 
     /// `kill -9`.

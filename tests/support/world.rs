@@ -1,6 +1,11 @@
 //! The world of one story.
 
-use std::{fs, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use alloy::primitives::{Address, B256};
 use sesame_attestation::simulated::Root;
@@ -9,7 +14,7 @@ use sesame_client::enclave::EnclaveError;
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, Resource, TaskId, Terms};
 use sesame_protocol::bundle::Bundle;
 use sesame_sms::{
-    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Policy,
+    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Network, Policy,
     TOKEN_LIFE,
 };
 use sha2::{Digest, Sha256};
@@ -21,7 +26,7 @@ use crate::{Answer, Attester, Build, Enclave, Node, Person, Sms, eventually, now
 const TEN_YEARS: u64 = 315_360_000;
 
 /// What the operator decides in a story.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How deep a block must be before grants count.
     pub confirmations: u64,
@@ -37,6 +42,8 @@ pub struct Options {
     pub session_life: u64,
     /// How much strangers may ask for; by default as much as they can.
     pub limits: Limits,
+    /// How connections are made, and how they end.
+    pub network: Network,
 }
 
 impl Default for Options {
@@ -53,8 +60,10 @@ impl Default for Options {
                 requests_per_second: NonZeroU32::MAX,
                 burst: NonZeroU32::MAX,
                 verifications_waiting: 1024,
+                in_flight: NonZeroUsize::new(1024).expect("not zero"),
                 ..Limits::default()
             },
+            network: Network::default(),
         }
     }
 }
@@ -117,8 +126,10 @@ impl World {
             request_time: options.request_time,
             session_life: options.session_life,
             limits: options.limits,
+            network: options.network,
             collateral: CollateralSource::None,
             policy: Policy::insecure_trusting_simulated(root.published().clone()),
+            program: Default::default(),
         };
         let sms = Sms::start(config).await;
         let url = node.url();

@@ -9,8 +9,8 @@ use crate::{
     commands::{
         account::AccountCommand, app::AppCommand, completions::CompletionsArgs,
         config::ConfigCommand, data::DataCommand, enclave::EnclaveCommand, explain::ExplainArgs,
-        index::IndexCommand, receipts::ReceiptsCommand, secret::SecretCommand, serve::ServeArgs,
-        task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
+        index::IndexCommand, manual::ManualArgs, receipts::ReceiptsCommand, secret::SecretCommand,
+        serve::ServeArgs, task::TaskCommand, vault::VaultCommand, worker::WorkerArgs,
     },
     config::{Mistakes, complete},
 };
@@ -170,8 +170,13 @@ pub(crate) enum Command {
     /// Check, show or begin a configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what an SMS of this version serves, as an OpenAPI 3.1 document: to generate clients from.
+    #[command(after_help = "Example:\n  sesame openapi > openapi.json")]
+    Openapi,
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
+    /// Write the manual, a page for each command.
+    Manual(ManualArgs),
 }
 
 impl Command {
@@ -191,7 +196,9 @@ impl Command {
             | Self::Index(_)
             | Self::Vault(_)
             | Self::Config(_)
-            | Self::Completions(_) => LogLevel::Warn,
+            | Self::Openapi
+            | Self::Completions(_)
+            | Self::Manual(_) => LogLevel::Warn,
         }
     }
 }

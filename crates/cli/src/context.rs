@@ -2,11 +2,13 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
 use sesame_chain::{Contracts, Deployment, Reader};
 use sesame_client::{owner::Owner, public::Public};
 use sesame_protocol::{signature::Signer, typed::Domain};
@@ -19,19 +21,26 @@ use crate::{account, args::GlobalArgs, failure::Misuse, output::Output};
 pub(crate) struct Context {
     pub(crate) global: GlobalArgs,
     pub(crate) output: Output,
+    /// Numbers of the program, for services to publish.
+    pub(crate) program: Arc<Registry>,
     start: SystemTime,
     since: Instant,
 }
 
 impl Context {
     /// The command starts now, at `start` by the wall clock.
-    pub(crate) fn new(global: GlobalArgs, output: Output, start: SystemTime) -> Self {
-        Self { global, output, start, since: Instant::now() }
+    pub(crate) fn new(
+        global: GlobalArgs,
+        output: Output,
+        start: SystemTime,
+        program: Arc<Registry>,
+    ) -> Self {
+        Self { global, output, program, start, since: Instant::now() }
     }
 
     /// The same for other shared options.
     pub(crate) fn with(&self, global: GlobalArgs) -> Self {
-        Self { global, ..*self }
+        Self { global, program: self.program.clone(), ..*self }
     }
 
     /// Seconds since 1970.

@@ -86,7 +86,8 @@ fn sms_hint(error: &TransportError) -> Option<&'static str> {
     unreachable.then_some("check that the SMS runs and that --sms-url is its address")
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+/// The exit code that tells scripts what happened.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
     let code = error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<ChainError>() {
             return matches!(error, ChainError::Refused(_)).then_some(REFUSED);

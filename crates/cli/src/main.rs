@@ -7,24 +7,29 @@ mod config;
 mod context;
 mod database;
 mod failure;
+mod network;
 mod output;
 mod parse;
+mod process;
+mod telemetry;
 
-use std::{process::ExitCode, time::SystemTime};
+use std::{process::ExitCode, sync::Arc, time::SystemTime};
 
-use tracing_subscriber::EnvFilter;
+use prometheus_client::registry::Registry;
 
 use crate::{
-    args::{Cli, LogFormat, ParseError},
+    args::{Cli, ParseError},
     context::Context,
     failure::USAGE,
     output::Output,
+    telemetry::{Telemetry, last_words},
 };
 
 /// Decisions and answers are made of many small allocations, on several threads at once.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+#[expect(clippy::disallowed_methods, reason = "this is where the program looks at the clock")]
 fn main() -> ExitCode {
     let cli = match args::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
@@ -36,34 +41,31 @@ fn main() -> ExitCode {
             return code.into();
         }
     };
-    start_logging(&cli);
-    if let Err(error) = sesame_enclave::harden::harden() {
+    // Before there is any other thread.
+    if let Err(error) = sesame_enclave::harden::harden(sesame_enclave::harden::Kernel::Linux) {
         return failure::report(&error.into()).into();
     }
-    let output = Output::new(cli.global.json);
-    match run(cli, output) {
-        Ok(code) => code.into(),
-        Err(error) => failure::report(&error).into(),
-    }
+    let start = SystemTime::now();
+    let telemetry = match Telemetry::start(&cli, start) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return failure::report(&error).into(),
+    };
+    let ended = run(cli, start, telemetry.program.clone());
+    let code = ended.as_ref().map_or_else(failure::code, |code| *code);
+    last_words(move || {
+        drop(telemetry);
+        if let Err(error) = ended {
+            failure::report(&error);
+        }
+    });
+    code.into()
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where the program looks at the clock")]
-fn run(cli: Cli, output: Output) -> anyhow::Result<u8> {
-    let context = Context::new(cli.global, output, SystemTime::now());
+fn run(cli: Cli, start: SystemTime, program: Arc<Registry>) -> anyhow::Result<u8> {
+    let output = Output::new(cli.global.json);
+    let context = Context::new(cli.global, output, start, program);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(commands::run(cli.command, &context))
-}
-
-/// Logs go to stderr, so that stdout holds answers alone; `RUST_LOG` wins over `--log-level`.
-fn start_logging(cli: &Cli) {
-    let level = cli.global.log_level.unwrap_or_else(|| cli.command.log_level());
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.global.log_format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
 }

@@ -49,7 +49,9 @@ macro_rules! bytes32_id {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                let digits = text.strip_prefix("0x").ok_or(ParseIdError::NotBytes32)?;
+                // The length too, since hexadecimal text is read with a prefix of its own.
+                let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 64);
+                let digits = digits.ok_or(ParseIdError::NotBytes32)?;
                 digits.parse().map(Self).map_err(|_| ParseIdError::NotBytes32)
             }
         }
@@ -195,6 +197,13 @@ mod tests {
         let text = format!("0x{}", "ab".repeat(32));
         assert_eq!(text.parse::<TaskId>().unwrap().to_string(), text);
         for bad in ["", "0x", "ab", &"ab".repeat(32), "0xzz", &format!("0x{}", "ab".repeat(33))] {
+            assert_eq!(bad.parse::<TaskId>(), Err(ParseIdError::NotBytes32), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_second_prefix_makes_no_id() {
+        for bad in [format!("0x0x{}", "ab".repeat(32)), format!("0x0x{}", "ab".repeat(31))] {
             assert_eq!(bad.parse::<TaskId>(), Err(ParseIdError::NotBytes32), "{bad}");
         }
     }

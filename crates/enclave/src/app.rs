@@ -24,6 +24,9 @@ pub(crate) const LOGS: [&str; 2] = ["stdout.txt", "stderr.txt"];
 /// How often the output folder is weighed while the app runs.
 const WEIGHING: Duration = Duration::from_millis(250);
 
+/// How much room an app leaves to others, in bytes.
+const FLOOR: u64 = 256 << 20;
+
 /// No app leaves more files and folders.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -35,7 +38,7 @@ pub enum AppError {
     #[error(
         "no sandbox for the app: {0}; let the kernel make user namespaces for this user (user.max_user_namespaces, and on some \
          systems kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns), run the worker as root, or \
-         say --sandbox none where the TEE is the sandbox"
+         say --sandbox user or none where the TEE is the sandbox"
     )]
     NoSandbox(String),
     /// There is no cgroup to run it in, though one is asked for.
@@ -63,9 +66,12 @@ pub enum AppError {
     /// beyond the limit is refused, and it ends as its programmer had it end then.
     #[error("the app took more memory than this host gives it")]
     MemoryLimit,
-    /// It wrote more than the host lets it.
+    /// It wrote more than the host lets it, or hid what it wrote.
     #[error("the app wrote more than this host lets it")]
     OutputLimit,
+    /// Little is left of what its output is kept on: others need it too. What an app has open and deleted counts here alone.
+    #[error("there is hardly any room left where the app's output is kept")]
+    NoRoom,
 }
 
 /// What to run.
@@ -119,7 +125,7 @@ pub async fn run(
         () = tokio::time::sleep(own.unwrap_or(limit)) => {
             return Err(own.map_or(AppError::TimeLimit, AppError::HostTimeLimit));
         }
-        () = grown_beyond(&app.folders.output, most) => return Err(AppError::OutputLimit),
+        error = grown_beyond(&app.folders.output, most) => return Err(error),
     }
     match is_larger(&app.folders.output, most) {
         true => Err(AppError::OutputLimit),
@@ -127,32 +133,58 @@ pub async fn run(
     }
 }
 
-/// Ready when the folder is larger than it may be.
-async fn grown_beyond(folder: &Path, most: u64) {
-    while !is_larger(folder, most) {
+/// Ready when the folder is larger than it may be, or what it lies on is nearly full.
+async fn grown_beyond(folder: &Path, most: u64) -> AppError {
+    loop {
+        if is_larger(folder, most) {
+            return AppError::OutputLimit;
+        }
+        if is_nearly_full(folder) {
+            return AppError::NoRoom;
+        }
         tokio::time::sleep(WEIGHING).await;
     }
 }
 
-/// Whether the files of a folder have more than `most` bytes, or are too many. What cannot be looked into counts nothing: while
-/// an app runs it may be gone already, and afterwards its digest is refused.
+/// Whether the files of a folder have more than `most` bytes, are too many, or cannot be looked at: so would an app hide them.
+/// What is gone meanwhile counts nothing.
 fn is_larger(folder: &Path, most: u64) -> bool {
+    weigh(folder, most).unwrap_or(true)
+}
+
+fn weigh(folder: &Path, most: u64) -> io::Result<bool> {
     let (mut size, mut entries) = (0_u64, 0);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Some(listing) = unless_gone(fs::read_dir(folder))? else { continue };
+        for entry in listing {
+            let Some(entry) = unless_gone(entry)? else { continue };
             entries += 1;
-            let Ok(about) = entry.metadata() else { continue };
+            let Some(about) = unless_gone(entry.metadata())? else { continue };
             size = size.saturating_add(about.len());
             if size > most || entries > MAX_ENTRIES {
-                return true;
+                return Ok(true);
             }
             if about.is_dir() {
                 folders.push(entry.path());
             }
         }
     }
-    false
+    Ok(false)
+}
+
+fn unless_gone<T>(seen: io::Result<T>) -> io::Result<Option<T>> {
+    match seen {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        seen => seen.map(Some),
+    }
+}
+
+/// Whether there is less room than [`FLOOR`], or than a sixteenth of all where there is little. Gramine does not say.
+fn is_nearly_full(folder: &Path) -> bool {
+    let Ok(about) = rustix::fs::statvfs(folder) else { return false };
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    bytes(about.f_bavail) < FLOOR.min(bytes(about.f_blocks) / 16)
 }
 
 /// A process group that does not outlive this value.

@@ -20,6 +20,9 @@ const MAX_STRINGS: usize = 1 << 20;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What iExec's apps are told where there is no dataset.
+const NO_DATASET: &str = "0x0000000000000000000000000000000000000000";
+
 /// What anybody may know of the run.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -70,21 +73,40 @@ impl Environment {
         environment.set("TMPDIR", &facts.folders.home);
         environment.set("IEXEC_IN", &facts.folders.input);
         environment.set("IEXEC_OUT", &facts.folders.output);
-        environment.set("IEXEC_INPUT_FILES_FOLDER", &facts.folders.input);
         environment.set("IEXEC_INPUT_FILES_NUMBER", facts.input_files.len().to_string());
+        if !facts.input_files.is_empty() {
+            environment.set("IEXEC_INPUT_FILES_FOLDER", &facts.folders.input);
+        }
         for (file, n) in facts.input_files.iter().zip(1..) {
             environment.set(format!("IEXEC_INPUT_FILE_NAME_{n}"), file);
         }
         environment.set("IEXEC_TASK_ID", facts.task.to_string());
         environment.set("IEXEC_APP_ADDRESS", facts.app.to_string());
-        environment.set("IEXEC_BULK_SLICE_SIZE", facts.data.len().to_string());
-        for (file, n) in facts.data.iter().zip(1..) {
-            if n == 1 {
-                environment.set("IEXEC_DATASET_FILENAME", file);
-            }
-            environment.set(format!("IEXEC_DATASET_{n}_FILENAME"), file);
+        // A purchase is a deal of one task.
+        environment.set("IEXEC_DEAL_ID", facts.task.to_string());
+        for (name, value) in [
+            ("TASK_INDEX", "0"),
+            ("BOT_TASK_INDEX", "0"),
+            ("BOT_FIRST_INDEX", "0"),
+            ("BOT_SIZE", "1"),
+        ] {
+            environment.set(format!("IEXEC_{name}"), value);
         }
+        environment.add_data(&facts.data);
         environment
+    }
+
+    /// The first protected data is iExec's dataset, whose address is zero where there is none; several are a bulk.
+    fn add_data(&mut self, names: &[String]) {
+        let first = names.first().map_or(NO_DATASET, String::as_str);
+        self.set("IEXEC_DATASET_ADDRESS", first);
+        self.set("IEXEC_DATASET_FILENAME", first);
+        if names.len() > 1 {
+            self.set("IEXEC_BULK_SLICE_SIZE", names.len().to_string());
+        }
+        for (name, n) in names.iter().zip(1..) {
+            self.set(format!("IEXEC_DATASET_{n}_FILENAME"), name);
+        }
     }
 
     /// Adds secrets: each as the file of `folder` that `<VARIABLE>_FILE` names, and in the variable itself where it fits.
@@ -159,16 +181,22 @@ mod tests {
         let expected = [
             "HOME",
             "IEXEC_APP_ADDRESS",
+            "IEXEC_BOT_FIRST_INDEX",
+            "IEXEC_BOT_SIZE",
+            "IEXEC_BOT_TASK_INDEX",
             "IEXEC_BULK_SLICE_SIZE",
             "IEXEC_DATASET_1_FILENAME",
             "IEXEC_DATASET_2_FILENAME",
+            "IEXEC_DATASET_ADDRESS",
             "IEXEC_DATASET_FILENAME",
+            "IEXEC_DEAL_ID",
             "IEXEC_IN",
             "IEXEC_INPUT_FILES_FOLDER",
             "IEXEC_INPUT_FILES_NUMBER",
             "IEXEC_INPUT_FILE_NAME_1",
             "IEXEC_OUT",
             "IEXEC_TASK_ID",
+            "IEXEC_TASK_INDEX",
             "LANG",
             "PATH",
             "TMPDIR",
@@ -179,9 +207,31 @@ mod tests {
         assert_eq!(environment.get("IEXEC_DATASET_FILENAME").unwrap(), "x");
         assert_eq!(environment.get("IEXEC_DATASET_2_FILENAME").unwrap(), "y");
         assert_eq!(environment.get("IEXEC_BULK_SLICE_SIZE").unwrap(), "2");
-        let none = Environment::new(&facts(&[]));
-        assert_eq!(none.get("IEXEC_BULK_SLICE_SIZE").unwrap(), "0");
-        assert_eq!(none.get("IEXEC_DATASET_FILENAME"), None);
+        assert_eq!(environment.get("IEXEC_DATASET_ADDRESS").unwrap(), "x");
+        assert_eq!(environment.get("IEXEC_DEAL_ID"), environment.get("IEXEC_TASK_ID"));
+        assert_eq!(environment.get("IEXEC_BOT_SIZE").unwrap(), "1");
+        for index in ["IEXEC_TASK_INDEX", "IEXEC_BOT_TASK_INDEX", "IEXEC_BOT_FIRST_INDEX"] {
+            assert_eq!(environment.get(index).unwrap(), "0");
+        }
+    }
+
+    /// Apps look at these to tell whether there is a dataset, a bulk of them, or input files.
+    #[test]
+    fn what_is_not_there_is_told_as_iexec_tells_it() {
+        let zero = "0x0000000000000000000000000000000000000000";
+        let none = Environment::new(&Facts { input_files: Vec::new(), ..facts(&[]) });
+        for name in ["IEXEC_DATASET_ADDRESS", "IEXEC_DATASET_FILENAME"] {
+            assert_eq!(none.get(name).unwrap(), zero);
+        }
+        assert_eq!(none.get("IEXEC_INPUT_FILES_NUMBER").unwrap(), "0");
+        for name in
+            ["IEXEC_INPUT_FILES_FOLDER", "IEXEC_BULK_SLICE_SIZE", "IEXEC_DATASET_1_FILENAME"]
+        {
+            assert_eq!(none.get(name), None, "{name}");
+        }
+        let one = Environment::new(&facts(&["x"]));
+        assert_eq!(one.get("IEXEC_DATASET_1_FILENAME").unwrap(), "x");
+        assert_eq!(one.get("IEXEC_BULK_SLICE_SIZE"), None, "one is no bulk");
     }
 
     #[test]

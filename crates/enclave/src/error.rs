@@ -1,6 +1,6 @@
 //! Why a run gave no result.
 
-use std::io;
+use std::{io, time::Duration};
 
 use alloy_primitives::B256;
 
@@ -19,6 +19,9 @@ use crate::{
     sealed::SealedError,
     store::StoreError,
 };
+
+/// The code of a run that took too long before its app.
+pub const PREPARE_LIMIT: &str = "prepare_limit";
 
 /// A run gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,12 @@ pub enum LaunchError {
     Overdue {
         /// Seconds since 1970.
         deadline: u64,
+    },
+    /// What comes before the app took longer than the host gives it.
+    #[error("the app could not start within {} s, which is as long as this host waits", limit.as_secs())]
+    Slow {
+        /// How long.
+        limit: Duration,
     },
     /// The app here is not the registered one.
     #[error("the app's SHA-256 is {got}, not {expected} as registered")]
@@ -169,6 +178,15 @@ impl LaunchError {
         Self::Decrypt { n, source }
     }
 
+    /// What became of the app, whose output is in memory or on the disk.
+    pub(crate) fn app(error: AppError, in_memory: bool) -> Self {
+        match (error, in_memory) {
+            (AppError::NoRoom, true) => Self::MemoryFull,
+            (AppError::NoRoom, false) => Self::DiskFull,
+            (error, _) => Self::App(error),
+        }
+    }
+
     /// What became of a packed result, which goes to the disk.
     pub(crate) fn pack(error: io::Error) -> Self {
         if is_full(&error) { Self::DiskFull } else { Self::Pack(error) }
@@ -185,6 +203,7 @@ impl LaunchError {
             Self::Channel(_) => "channel_broken",
             Self::Release(error) => error.code(),
             Self::Overdue { .. } => "deadline_passed",
+            Self::Slow { .. } => PREPARE_LIMIT,
             Self::WrongApp { .. } => "wrong_app",
             Self::KeyMissing { .. } => "bundle_refused",
             Self::Params(_) => "params_refused",
@@ -206,6 +225,7 @@ impl LaunchError {
                 AppError::CpuLimit => "cpu_limit",
                 AppError::MemoryLimit => "memory_limit",
                 AppError::OutputLimit => "output_limit",
+                AppError::NoRoom => "disk_full",
             },
             Self::Output(_) => "output_refused",
             Self::Pack(_) => "result_not_packed",
@@ -218,7 +238,7 @@ impl LaunchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             // Other tasks that run here may end.
-            Self::Stopped | Self::MemoryFull | Self::DiskFull => true,
+            Self::Stopped | Self::MemoryFull | Self::DiskFull | Self::Slow { .. } => true,
             Self::Release(error) => error.is_retryable(),
             Self::Content { source, .. } | Self::InputFile { source, .. } => source.is_retryable(),
             Self::Store(error) => error.is_retryable(),

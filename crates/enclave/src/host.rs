@@ -18,6 +18,9 @@ pub const DEFAULT_MAX_INPUT: u64 = 1 << 30;
 /// How long one input file may take unless told otherwise.
 pub const DEFAULT_INPUT_TIME: Duration = Duration::from_secs(600);
 
+/// How long everything before the app may take unless told otherwise.
+pub const DEFAULT_PREPARE_TIME: Duration = Duration::from_secs(3600);
+
 /// What the operator says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostOptions {
@@ -29,6 +32,10 @@ pub struct HostOptions {
     pub max_input: u64,
     /// How long one input file may take, in whole seconds.
     pub input_time: Duration,
+    /// How long everything before the app may take, in whole seconds: a task that gets nowhere keeps others waiting.
+    pub prepare_time: Duration,
+    /// Whether an app may have the host's network where its order asks for it.
+    pub allow_network: bool,
     /// Results are sent below this address instead of being left in the task's folder.
     pub result_url: Option<Url>,
     /// A file whose first line is the `Authorization` that goes with what is sent below `result_url`.
@@ -44,6 +51,8 @@ impl Default for HostOptions {
             max_content: DEFAULT_MAX_CONTENT,
             max_input: DEFAULT_MAX_INPUT,
             input_time: DEFAULT_INPUT_TIME,
+            prepare_time: DEFAULT_PREPARE_TIME,
+            allow_network: false,
             result_url: None,
             result_authorization: None,
             allow_result_proxy: false,
@@ -55,17 +64,21 @@ const GATEWAYS: &str = "ipfs-gateways";
 const MAX_CONTENT: &str = "max-content-bytes";
 const MAX_INPUT: &str = "max-input-bytes";
 const INPUT_SECONDS: &str = "input-seconds";
+const PREPARE_SECONDS: &str = "prepare-seconds";
+const ALLOW_NETWORK: &str = "allow-network";
 const RESULT_URL: &str = "result-url";
 const RESULT_AUTHORIZATION: &str = "result-authorization-file";
 const ALLOW_PROXY: &str = "allow-result-proxy";
 
 impl HostOptions {
     /// The names of the launcher's arguments that say it; each may be left out.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 9] = [
         GATEWAYS,
         MAX_CONTENT,
         MAX_INPUT,
         INPUT_SECONDS,
+        PREPARE_SECONDS,
+        ALLOW_NETWORK,
         RESULT_URL,
         RESULT_AUTHORIZATION,
         ALLOW_PROXY,
@@ -82,11 +95,14 @@ impl HostOptions {
         let gateways = gateways.map(|gateway| address(GATEWAYS, gateway)).collect::<Result<_, _>>();
         let result_url: Option<String> = args.take_if_given(RESULT_URL)?;
         let seconds = args.take_if_given(INPUT_SECONDS)?;
+        let prepare = args.take_if_given(PREPARE_SECONDS)?;
         Ok(Self {
             ipfs_gateways: gateways?,
             max_content: args.take_if_given(MAX_CONTENT)?.unwrap_or(default.max_content),
             max_input: args.take_if_given(MAX_INPUT)?.unwrap_or(default.max_input),
             input_time: seconds.map_or(default.input_time, Duration::from_secs),
+            prepare_time: prepare.map_or(default.prepare_time, Duration::from_secs),
+            allow_network: args.take_if_given(ALLOW_NETWORK)?.unwrap_or_default(),
             result_url: result_url.map(|url| address(RESULT_URL, &url)).transpose()?,
             result_authorization: args.take_if_given(RESULT_AUTHORIZATION)?,
             allow_result_proxy: args.take_if_given(ALLOW_PROXY)?.unwrap_or_default(),
@@ -105,6 +121,8 @@ impl HostOptions {
             (MAX_CONTENT, Some(self.max_content.to_string())),
             (MAX_INPUT, Some(self.max_input.to_string())),
             (INPUT_SECONDS, Some(self.input_time.as_secs().to_string())),
+            (PREPARE_SECONDS, Some(self.prepare_time.as_secs().to_string())),
+            (ALLOW_NETWORK, Some(self.allow_network.to_string())),
             (RESULT_URL, self.result_url.as_ref().map(Url::to_string)),
             (RESULT_AUTHORIZATION, authorization),
             (ALLOW_PROXY, Some(self.allow_result_proxy.to_string())),
@@ -159,6 +177,8 @@ mod tests {
             max_content: 7,
             max_input: 8,
             input_time: Duration::from_secs(9),
+            prepare_time: Duration::from_secs(10),
+            allow_network: true,
             result_url: Some(url("https://store.example/results")),
             result_authorization: Some("/etc/sesame/store".into()),
             allow_result_proxy: true,

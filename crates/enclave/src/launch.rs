@@ -118,7 +118,9 @@ impl Launch {
             (AppFile::Handed(descriptor), _) => {
                 SettledApp::InPlace(format!("/proc/self/fd/{descriptor}").into())
             }
-            (AppFile::Named(path), Sandbox::None) => SettledApp::InPlace(path.clone()),
+            (AppFile::Named(path), Sandbox::User | Sandbox::None) => {
+                SettledApp::InPlace(path.clone())
+            }
             (AppFile::Named(path), Sandbox::Bubblewrap(_)) => {
                 SettledApp::Copied(Sealed::copy_of(path, "app")?.0)
             }

@@ -53,7 +53,7 @@ pub mod harden;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 
-pub use error::LaunchError;
+pub use error::{LaunchError, PREPARE_LIMIT};
 pub use host::HostOptions;
 pub use launch::{AppFile, HOST_ARGS, Launch};
 pub use prepare::{Prepared, prepare};

@@ -5,12 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use crate::args::{Args, ArgsError};
 
 /// The arguments that set limits, as [`Args`] knows them.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "app-memory-mib",
     "app-cpu-seconds",
     "app-seconds",
     "app-output-mib",
     "app-processes",
+    "app-cpus",
     "app-cgroup",
 ];
 
@@ -28,6 +29,8 @@ pub struct Limits {
     pub output_mib: u64,
     /// How many processes and threads it may have at a time.
     pub processes: u64,
+    /// How many processors' time all of it together may use, where there is a cgroup.
+    pub cpus: Option<u64>,
     /// An empty folder of cgroup v2, delegated to the launcher's user, below which a group for the app is made.
     pub cgroup: Option<PathBuf>,
 }
@@ -40,6 +43,7 @@ impl Default for Limits {
             seconds: None,
             output_mib: 1024,
             processes: 1024,
+            cpus: None,
             cgroup: None,
         }
     }
@@ -58,6 +62,7 @@ impl Limits {
             seconds: args.take_if_given("app-seconds")?,
             output_mib: args.take_if_given("app-output-mib")?.unwrap_or(usual.output_mib),
             processes: args.take_if_given("app-processes")?.unwrap_or(usual.processes),
+            cpus: args.take_if_given("app-cpus")?,
             cgroup: args.take_if_given("app-cgroup")?,
         })
     }
@@ -72,6 +77,7 @@ impl Limits {
             ("app-seconds", self.seconds.map(|seconds| seconds.to_string())),
             ("app-output-mib", Some(self.output_mib.to_string())),
             ("app-processes", Some(self.processes.to_string())),
+            ("app-cpus", self.cpus.map(|cpus| cpus.to_string())),
             ("app-cgroup", cgroup),
         ]
         .into_iter()
@@ -107,6 +113,7 @@ mod tests {
             seconds: Some(3),
             output_mib: 4,
             processes: 5,
+            cpus: Some(6),
             cgroup: Some("/sys/fs/cgroup/apps".into()),
         };
         assert_eq!(all.to_args().len(), 2 * NAMES.len());
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number() {
-        for name in &NAMES[..5] {
+        for name in &NAMES[..6] {
             for bad in ["", "-1", "1.5", "4G", "none"] {
                 let refused = take(vec![format!("--{name}"), bad.to_owned()]);
                 assert_eq!(refused, Err(ArgsError::Malformed(name)), "{bad}");

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
 sesame-enclave run --tee simulated-sgx|simulated-tdx|simulated-snp --sms-identity ADDRESS --app-fd N
-                   --task ID --sms-url URL --deadline SECONDS --work-dir DIR [--sandbox bubblewrap|none] [LIMITS]
+                   --task ID --sms-url URL --deadline SECONDS --work-dir DIR [--sandbox bubblewrap|user|none] [LIMITS]
 sesame-enclave run --tee auto|gramine|tdx|snp --sms-identity ADDRESS --app FILE [--evidence-root DIR] …the same
     What is on the first line is measured; the rest comes from the host.
 LIMITS, of the app:
@@ -20,6 +20,7 @@ LIMITS, of the app:
     --app-output-mib N      what it may leave in IEXEC_OUT (1024)
     --app-cpu-seconds N     processor time of each of its processes
     --app-seconds N         from its start; the task's deadline holds in any case
+    --app-cpus N            processors that all of it together may use, in a cgroup
     --app-cgroup DIR        delegated folder of cgroup v2 to make its group in";
 
 fn main() -> ExitCode {
@@ -41,14 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn launch() -> Result<Launch, LaunchError> {
-    harden::harden()?;
-    harden::end_with_parent()?;
     let mut args = std::env::args().skip(1);
     if args.next().is_none_or(|verb| verb != "run") {
         return Err(LaunchError::NoVerb);
     }
     let host = std::env::var_os(HOST_ARGS).map(|words| words.to_string_lossy().into_owned());
-    Ok(Launch::parse(args, host.as_deref())?)
+    let launch = Launch::parse(args, host.as_deref())?;
+    let kernel = launch.platform.kernel();
+    harden::harden(kernel)?;
+    harden::end_with_parent(kernel)?;
+    Ok(launch)
 }
 
 /// Runs the task until it ends, the host is gone or a signal comes. Whatever was decrypted goes with the future.

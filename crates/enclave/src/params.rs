@@ -4,21 +4,25 @@
 //! except that an object which asks for an encrypted result is never taken for arguments: one misspelt key would have the result
 //! leave in the clear.
 //!
+//! Arguments are split as a shell splits words; where a quote has no end (`don't`), at white space, and quotes are letters like
+//! others.
+//!
 //! | key | holds | here |
 //! | --- | --- | --- |
 //! | `iexec_args` | text | the app's arguments |
 //! | `iexec_input_files` | URLs | fetched into `IEXEC_IN` |
-//! | `iexec_secrets` | index → name of a requester secret | ignored: the order's grants count |
+//! | `iexec_secrets` | index → name of a requester secret | must be among the order's grants, which are what counts |
 //! | `sesame_result_key` | whom the result is encrypted to: an age recipient, or an RSA public key (see [`crate::seal`]) | Sesame's own key |
 //! | `iexec_result_encryption` | whether it is | with a key yes unless `false`; `true` without a key is refused, since nobody could open it |
 //! | `iexec_result_storage_proxy` | an address below which the result goes | taken where the worker's operator allows it |
 //! | `iexec_result_storage_provider` | `ipfs` or `dropbox` | ignored: where results go is the two above, or the operator's choice |
-//! | `sesame_network` | whether the app needs the network | Sesame's own key, false unless given; iExec's parser knows no such key and takes the whole text for arguments |
+//! | `sesame_network` | whether the app needs the network | Sesame's own key, false unless given, and the worker's operator has to allow it; iExec's parser knows no such key and takes the whole text for arguments |
 //! | `bulk_cid` | a bulk of datasets | refused if not blank: list protected data in the order |
 
 use std::{collections::BTreeMap, ffi::OsString};
 
 use serde::Deserialize;
+use sesame_domain::Grant;
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -34,9 +38,21 @@ pub const MAX_INPUT_FILES: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
-    /// The arguments cannot be split as a shell splits words.
-    #[error("the arguments have a quote that does not end")]
-    Arguments,
+    /// The network, where there is none for apps.
+    #[error(
+        "the order asks for the network (sesame_network), and this worker lets no app have it (--allow-network)"
+    )]
+    NoNetwork,
+    /// A secret that the app would wait for in vain.
+    #[error(
+        "iexec_secrets has the secret `{name}` as number {index}, and the order does not grant it so"
+    )]
+    SecretNotGranted {
+        /// The number, as it was written.
+        index: String,
+        /// The secret's name.
+        name: String,
+    },
     /// An object that asks for an encrypted result, and has a key or a value that no such object has.
     #[error("the params ask for an encrypted result, and cannot be read: {0}")]
     Unreadable(String),
@@ -71,6 +87,8 @@ pub struct Params {
     pub args: Vec<OsString>,
     /// Public files that the app reads.
     pub input_files: Vec<InputFile>,
+    /// The requester's secrets by the number under which the app looks for them.
+    pub secrets: BTreeMap<String, String>,
     /// Whether the app may open network connections.
     pub network: bool,
     /// Whom the result is encrypted to.
@@ -101,8 +119,7 @@ impl InputFile {
 struct Document {
     iexec_args: Option<String>,
     iexec_input_files: Option<Vec<String>>,
-    #[serde(rename = "iexec_secrets")]
-    _secrets: Option<BTreeMap<String, String>>,
+    iexec_secrets: Option<BTreeMap<String, String>>,
     iexec_result_encryption: Option<bool>,
     #[serde(rename = "iexec_result_storage_provider")]
     _storage_provider: Option<String>,
@@ -151,7 +168,8 @@ impl Params {
             return Err(ParamsError::Bulk);
         }
         let args = document.iexec_args.unwrap_or_default();
-        let args = shell_words::split(&args).map_err(|_| ParamsError::Arguments)?;
+        let words = || args.split_whitespace().map(ToOwned::to_owned).collect();
+        let args = shell_words::split(&args).unwrap_or_else(|_| words());
         let files = document.iexec_input_files.unwrap_or_default();
         if files.len() > MAX_INPUT_FILES {
             return Err(ParamsError::TooManyInputFiles(files.len()));
@@ -164,10 +182,32 @@ impl Params {
                 .iter()
                 .map(|text| InputFile::parse(text))
                 .collect::<Result<_, _>>()?,
+            secrets: document.iexec_secrets.unwrap_or_default(),
             network: document.sesame_network.unwrap_or_default(),
             result_key,
             result_proxy: proxy.transpose()?,
         })
+    }
+
+    /// Whether an order with these grants can be had where apps may or may not have the network.
+    ///
+    /// # Errors
+    /// When it asks for the network in vain, or for a secret that it does not grant.
+    pub fn check(&self, grants: &[Grant], network: bool) -> Result<(), ParamsError> {
+        if self.network && !network {
+            return Err(ParamsError::NoNetwork);
+        }
+        let granted = |index: &str, name: &str| {
+            grants
+                .iter()
+                .any(|grant| index.parse() == Ok(grant.index) && grant.name.as_str() == name)
+        };
+        match self.secrets.iter().find(|(index, name)| !granted(index, name)) {
+            Some((index, name)) => {
+                Err(ParamsError::SecretNotGranted { index: index.clone(), name: name.clone() })
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -186,6 +226,11 @@ mod tests {
         assert_eq!(args(""), [""; 0]);
         assert_eq!(args("--sum  column"), ["--sum", "column"]);
         assert_eq!(args(r#"--name "a b" 'c d' e\ f"#), ["--name", "a b", "c d", "e f"]);
+        // A quote without an end is no quote, as an iExec app has it.
+        assert_eq!(args("don't stop"), ["don't", "stop"]);
+        assert_eq!(args("--name  'a b"), ["--name", "'a", "b"]);
+        assert_eq!(args(r#"{"iexec_args":"it's \\\"so\""}"#), ["it's", r#"\"so""#]);
+        assert_eq!(args(r#"{"iexec_args":"a"#), [r#"{"iexec_args":"a"#]);
         assert_eq!(args("12"), ["12"]);
         assert_eq!(args("null"), ["null"]);
         // One key too many, or a value of another type, makes all of it arguments.
@@ -224,10 +269,38 @@ mod tests {
     }
 
     #[test]
+    fn the_network_is_the_operators_to_allow() {
+        let params = Params::parse(r#"{"sesame_network":true}"#).unwrap();
+        assert_eq!(params.check(&[], false), Err(ParamsError::NoNetwork));
+        assert_eq!(params.check(&[], true), Ok(()));
+        assert_eq!(Params::parse("sesame_network").unwrap().check(&[], false), Ok(()));
+    }
+
+    #[test]
+    fn secrets_that_are_named_must_be_granted_under_their_number() {
+        let grant = |index, name: &str| Grant { index, name: name.parse().unwrap() };
+        let grants = [grant(1, "key"), grant(3, "other")];
+        let check = |text: &str| Params::parse(text).unwrap().check(&grants, false);
+        for text in [
+            r#"{"iexec_secrets":{}}"#,
+            r#"{"iexec_secrets":{"1":"key"}}"#,
+            r#"{"iexec_secrets":{"3":"other","1":"key"}}"#,
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+        for (index, name) in [("2", "key"), ("1", "other"), ("1", "Key"), ("x", "key"), ("", "key")]
+        {
+            let expected = ParamsError::SecretNotGranted { index: index.into(), name: name.into() };
+            assert_eq!(
+                check(&format!(r#"{{"iexec_secrets":{{"{index}":"{name}"}}}}"#)),
+                Err(expected)
+            );
+        }
+    }
+
+    #[test]
     fn what_cannot_be_given_is_refused() {
         let check = |text: &str, expected| assert_eq!(Params::parse(text), Err(expected), "{text}");
-        check("--name 'a", ParamsError::Arguments);
-        check(r#"{"iexec_args":"'"}"#, ParamsError::Arguments);
         check(r#"{"iexec_result_encryption":true}"#, ParamsError::NoResultKey);
         check(r#"{"bulk_cid":"Qm1"}"#, ParamsError::Bulk);
         for address in ["file:///etc/passwd", "ftp://x/y", "one.txt", ""] {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rand::Rng;
 use sesame_domain::{AssetId, AssetSnapshot, Resource};
 use sesame_protocol::bundle::{Bundle, BundledSecret};
 use zeroize::Zeroizing;
@@ -17,15 +18,16 @@ use crate::{
     content::{Ciphertext, ContentError, Fetcher},
     decrypt::decrypt_checked,
     environment::{Environment, Facts, Secret},
+    harden::Kernel,
     host::HostOptions,
     params::{InputFile, Params},
     sandbox::{Folders, Sandbox},
-    scratch::{Scratch, new_file},
+    scratch::{self, Scratch, new_file},
     seal::ResultKey,
 };
 
-/// How long to wait before a server is asked again.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause before a server is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// All that the app sees.
 #[derive(Debug)]
@@ -60,11 +62,12 @@ pub struct Prepared {
 pub async fn prepare(
     bundle: &Bundle,
     options: &HostOptions,
-    sandbox: &Sandbox,
+    (kernel, sandbox): (Kernel, &Sandbox),
     work_dir: &Path,
 ) -> Result<Prepared, LaunchError> {
     let params = Params::parse(&bundle.order.params)?;
-    let scratch = Scratch::create()?;
+    params.check(&bundle.order.grants, options.allow_network)?;
+    let scratch = Scratch::create(kernel)?;
     let (output, logs) = if params.result_key.is_some() {
         (scratch.folder("out")?, scratch.folder("logs")?)
     } else {
@@ -123,10 +126,7 @@ pub async fn prepare(
 /// A new, empty folder for results on the host's disk.
 pub(crate) fn output_folder(work_dir: &Path) -> io::Result<PathBuf> {
     let output = work_dir.join("out");
-    match fs::remove_dir_all(&output) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    scratch::remove(&output)?;
     fs::DirBuilder::new().mode(0o700).create(&output)?;
     Ok(output)
 }
@@ -180,9 +180,10 @@ async fn fetch_input(
     path: &Path,
 ) -> Result<(), ContentError> {
     let mut sink = new_file(path).map_err(ContentError::Keep)?;
+    let mut attempts = 0;
     loop {
         match fetcher.download(file.url.clone(), options.max_input, &mut sink).await {
-            Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_retryable() => pause(&mut attempts).await,
             ended => return ended.map(drop),
         }
     }
@@ -197,12 +198,20 @@ async fn fetch(
     n: u32,
 ) -> Result<Ciphertext, LaunchError> {
     let AssetSnapshot { uri, digest, .. } = snapshot;
+    let mut attempts = 0;
     loop {
         match fetcher.ciphertext(uri, *digest, options.max_content, folder).await {
-            Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_retryable() => pause(&mut attempts).await,
             ended => return ended.map_err(|source| LaunchError::content(n, source)),
         }
     }
+}
+
+/// Waits a second, then two, four and so on up to [`LONGEST_PAUSE`], jittered so that many launchers do not come at once.
+async fn pause(attempts: &mut u32) {
+    let pause = Duration::from_secs(2_u64.saturating_pow(*attempts)).min(LONGEST_PAUSE);
+    *attempts = attempts.saturating_add(1);
+    tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..=1.0))).await;
 }
 
 /// A protected data's name in the input folder: its id.

@@ -13,7 +13,7 @@ use sesame_protocol::{
     results::{SignedResult, TaskDomain, TaskResult},
 };
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Launch, LaunchError,
@@ -21,10 +21,10 @@ use crate::{
     channel::{Channel, Step, ToHost},
     deliver::{Delivered, deliver},
     prepare::prepare,
-    release::{Released, release},
+    release::{ReleaseError, Released, release},
 };
 
-/// No result is tried to be stored for longer, whatever the deadline.
+/// No app is prepared and no result tried to be stored for longer, whatever the deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the task and gives the result for the host.
@@ -36,7 +36,14 @@ pub async fn run<W: Write>(
     channel: &mut Channel<W>,
 ) -> Result<ToHost, LaunchError> {
     let attester = launch.attester()?;
-    let released = release(launch, &attester, left(launch.deadline), channel).await?;
+    let ready_by = Instant::now() + launch.options.prepare_time.min(LONGEST);
+    let patience = left(launch.deadline).min(launch.options.prepare_time);
+    let released = release(launch, &attester, patience, channel).await;
+    let released = released.map_err(|error| {
+        let of_preparing =
+            matches!(error, ReleaseError::Overdue) && !left(launch.deadline).is_zero();
+        if of_preparing { launch.too_slow() } else { error.into() }
+    })?;
     let Released { bundle, digest: bundle_digest, result_key, certificate } = released;
     let tasks = TaskDomain { chain_id: bundle.chain_id, task_registry: bundle.task_registry };
     channel.tell(&ToHost::Progress(Step::Released))?;
@@ -46,8 +53,10 @@ pub async fn run<W: Write>(
 
     let work_dir = launch.work_dir.canonicalize().map_err(LaunchError::WorkDir)?;
     let deadline = bundle.order.deadline;
-    let (options, sandbox) = (&launch.options, &launch.confinement.sandbox);
-    let prepared = within(deadline, prepare(&bundle, options, sandbox, &work_dir)).await??;
+    let options = &launch.options;
+    let around = (launch.platform.kernel(), &launch.confinement.sandbox);
+    let prepared = within(deadline, prepare(&bundle, options, around, &work_dir));
+    let prepared = timeout_at(ready_by, prepared).await.map_err(|_| launch.too_slow())???;
     drop(bundle);
     channel.tell(&ToHost::Progress(Step::Prepared))?;
 
@@ -60,7 +69,8 @@ pub async fn run<W: Write>(
         network: prepared.network,
         logs: &prepared.logs,
     };
-    app::run(&app, &launch.confinement, left(deadline)).await?;
+    let ran = app::run(&app, &launch.confinement, left(deadline)).await;
+    ran.map_err(|error| LaunchError::app(error, prepared.result_key.is_some()))?;
     channel.tell(&ToHost::Progress(Step::Ran))?;
 
     let until = Instant::now() + left(deadline).min(LONGEST);
@@ -79,6 +89,12 @@ pub async fn run<W: Write>(
         key: result_key.address(),
         sms_signature: certificate,
     }))
+}
+
+impl Launch {
+    const fn too_slow(&self) -> LaunchError {
+        LaunchError::Slow { limit: self.options.prepare_time }
+    }
 }
 
 /// The copy that was measured must be what the app's owner registered for this task.

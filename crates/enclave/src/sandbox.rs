@@ -13,13 +13,14 @@ use std::{
         fd::AsRawFd,
         unix::{
             ffi::OsStrExt,
-            fs::{FileExt, lchown},
+            fs::{FileExt, PermissionsExt, lchown},
             process::ExitStatusExt,
         },
     },
     path::{Path, PathBuf},
     process::ExitStatus,
     str::FromStr,
+    time::{Duration, Instant},
 };
 
 use rand::Rng;
@@ -27,7 +28,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::MemfdFlags,
     io::FdFlags,
-    process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, geteuid, kill_process, pidfd_open},
 };
 use serde::Deserialize;
 use tokio::process::Command;
@@ -72,14 +73,17 @@ const NETWORK: [&str; 5] =
 /// Enters a cgroup, and goes on as what follows.
 const JOIN: &str = r#"echo $$ >"$0/cgroup.procs" && exec "$@""#;
 
-/// How long the kernel may take to end what an app left running, in seconds.
-const LAST_BREATH: i64 = 10;
+/// How long the kernel may take to end what an app left running.
+const LAST_BREATH: Duration = Duration::from_secs(10);
 
 /// What is around an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sandbox {
     /// bubblewrap, by its path.
     Bubblewrap(PathBuf),
+    /// A user of its own, for containers: nothing else is around the app, but it gets neither to what belongs to the launcher nor
+    /// to the kernel's reports, so it cannot have a key of its own vouched for.
+    User,
     /// Nothing: for TEEs that are sandboxes themselves. The app sees what the launcher sees, its processes have no limits but
     /// those of time and output, and the network is open to it.
     None,
@@ -95,6 +99,7 @@ impl fmt::Display for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bubblewrap(_) => "bubblewrap",
+            Self::User => "user",
             Self::None => "none",
         })
     }
@@ -102,7 +107,7 @@ impl fmt::Display for Sandbox {
 
 /// A text names no sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither `bubblewrap` nor `none`")]
+#[error("`{0}` is none of bubblewrap, user and none")]
 pub struct UnknownSandbox(pub String);
 
 impl FromStr for Sandbox {
@@ -111,6 +116,7 @@ impl FromStr for Sandbox {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "bubblewrap" => Ok(Self::default()),
+            "user" => Ok(Self::User),
             "none" => Ok(Self::None),
             other => Err(UnknownSandbox(other.to_owned())),
         }
@@ -141,7 +147,7 @@ impl Sandbox {
                 home: "/home/app".into(),
                 secrets: "/run/secrets".into(),
             },
-            Self::None => folders.clone(),
+            Self::User | Self::None => folders.clone(),
         }
     }
 
@@ -188,7 +194,13 @@ impl Confinement {
     pub(crate) fn enclose(&self, app: &App<'_>) -> Result<Enclosure, AppError> {
         match &self.sandbox {
             Sandbox::Bubblewrap(bwrap) => bubblewrap(bwrap, app, &self.limits),
-            Sandbox::None => bare(app).map_err(AppError::Start),
+            Sandbox::User => match Account::in_a_container() {
+                account @ Account::Own(_) => bare(app, account).map_err(AppError::Start),
+                Account::Launcher => Err(AppError::NoSandbox(
+                    "the launcher is not root, and so cannot make the app another user".to_owned(),
+                )),
+            },
+            Sandbox::None => bare(app, Account::Launcher).map_err(AppError::Start),
         }
     }
 }
@@ -199,6 +211,7 @@ pub(crate) struct Enclosure {
     /// What bubblewrap writes about its child.
     report: Option<File>,
     cgroup: Option<Cgroup>,
+    account: Account,
     /// What is the app's while it runs, and root's again afterwards.
     lent: Vec<PathBuf>,
     /// What the command inherits.
@@ -208,12 +221,13 @@ pub(crate) struct Enclosure {
 impl Enclosure {
     /// Whether the app ended well, when all of it has ended.
     pub(crate) fn outcome(&self, status: ExitStatus, stderr: &Path) -> Result<(), AppError> {
-        let Some(report) = &self.report else { return outcome(status) };
+        let Some(report) = &self.report else {
+            self.account.end().and_then(|()| self.take_back()).map_err(AppError::Start)?;
+            return outcome(status);
+        };
         let report = Report::read(report).map_err(AppError::Start)?;
         report.wait_for_the_end().map_err(AppError::Start)?;
-        for path in &self.lent {
-            give(path, ROOT).map_err(AppError::Start)?;
-        }
+        self.take_back().map_err(AppError::Start)?;
         let Some(code) = report.exit_code else {
             return match status.signal() {
                 Some(signal) => Err(AppError::Signal(signal)),
@@ -224,6 +238,10 @@ impl Enclosure {
             return Err(AppError::MemoryLimit);
         }
         inside(code, stderr)
+    }
+
+    fn take_back(&self) -> io::Result<()> {
+        self.lent.iter().try_for_each(|path| give(path, ROOT))
     }
 }
 
@@ -304,7 +322,7 @@ impl Report {
         let Some(child) = self.child.and_then(Pid::from_raw) else { return Ok(()) };
         // An error says that it is gone.
         let Ok(child) = pidfd_open(child, PidfdFlags::empty()) else { return Ok(()) };
-        let patience = Timespec { tv_sec: LAST_BREATH, tv_nsec: 0 };
+        let patience = Timespec::try_from(LAST_BREATH).map_err(io::Error::other)?;
         match poll(&mut [PollFd::new(&child, PollFlags::IN)], Some(&patience))? {
             0 => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),
@@ -338,7 +356,7 @@ fn memory(name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?))
 }
 
-fn bare(app: &App<'_>) -> io::Result<Enclosure> {
+fn bare(app: &App<'_>, account: Account) -> io::Result<Enclosure> {
     for secret in app.secrets {
         scratch::write(&app.folders.secrets.join(&secret.variable), &secret.value)?;
     }
@@ -351,7 +369,17 @@ fn bare(app: &App<'_>) -> io::Result<Enclosure> {
     let mut command = Command::new(program);
     command.args(&app.args).env_clear().envs(app.environment.iter());
     command.current_dir(&app.folders.home);
-    Ok(Enclosure { command, report: None, cgroup: None, lent: Vec::new(), _inherited: inherited })
+    let mut lent = account.borrow(app)?;
+    if let Account::Own(id) = account {
+        let Folders { input, output, home, secrets } = app.folders;
+        for folder in [home, secrets] {
+            give(folder, id)?;
+            lent.push(folder.clone());
+        }
+        [input, output, home, secrets].into_iter().try_for_each(|folder| let_through(folder))?;
+        command.uid(id).gid(id);
+    }
+    Ok(Enclosure { command, report: None, cgroup: None, account, lent, _inherited: inherited })
 }
 
 fn bubblewrap(bwrap: &Path, app: &App<'_>, limits: &Limits) -> Result<Enclosure, AppError> {
@@ -391,7 +419,7 @@ fn enclose(
     }
     command.args(["--args", &options, "--"]);
     command.args(account.steps()).args(steps(limits)).arg(PROGRAM).args(&app.args).env_clear();
-    Ok(Enclosure { command, report: Some(report), cgroup, lent, _inherited: inherited })
+    Ok(Enclosure { command, report: Some(report), cgroup, account, lent, _inherited: inherited })
 }
 
 /// The command that limits the next one; what each of its processes may use.
@@ -423,10 +451,22 @@ impl Account {
     /// What systemd's list of user ids leaves unused, between its containers and the ids of foreign disks.
     const UNUSED: std::ops::Range<u32> = 0x7000_0000..0x7FFE_0000;
 
+    /// The one other user that a container has which is not told of more.
+    const IN_A_CONTAINER: u32 = 1000;
+
     fn of_an_app() -> Self {
+        let id = rand::rng().random_range(Self::UNUSED);
         match geteuid().is_root() {
-            true => Self::Own(rand::rng().random_range(Self::UNUSED)),
+            true => Self::Own(id),
             false => Self::Launcher,
+        }
+    }
+
+    /// The same in a container, which may know few users.
+    fn in_a_container() -> Self {
+        match Self::of_an_app() {
+            Self::Own(id) if !is_mapped(id) => Self::Own(Self::IN_A_CONTAINER),
+            account @ (Self::Own(_) | Self::Launcher) => account,
         }
     }
 
@@ -451,6 +491,26 @@ impl Account {
         Ok(lent)
     }
 
+    /// Ends all processes of an app that is a user of its own, however they were started.
+    fn end(&self) -> io::Result<()> {
+        let Self::Own(id) = *self else { return Ok(()) };
+        let patience = Instant::now() + LAST_BREATH;
+        loop {
+            let left = processes_of(id)?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > patience {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            for process in left {
+                // An error says that it is gone.
+                let _ = kill_process(process, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The command that makes the next one this user, without capabilities and without a way to them.
     fn steps(&self) -> Vec<String> {
         let Self::Own(id) = self else { return Vec::new() };
@@ -461,6 +521,43 @@ impl Account {
             .map(ToOwned::to_owned)
             .collect()
     }
+}
+
+/// Whether this user id is anybody's in the launcher's user namespace.
+fn is_mapped(id: u32) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+        let (first, _, many) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(many).is_some_and(|(first, many)| (first..first + many).contains(&id.into()))
+    })
+}
+
+/// The processes of a user, but for those that have ended and wait to be noticed.
+fn processes_of(user: u32) -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let id =
+            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Some(id) = id else { continue };
+        // What cannot be looked at is gone. The owner of the folder says less: a process may hide behind root there.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let line =
+            |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let alive = !line("State:").trim_start().starts_with(['Z', 'X']);
+        if alive && line("Uid:").split_whitespace().any(|id| id.parse() == Ok(user)) {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
+/// Lets others pass through the folder that holds this one, and see nothing of it.
+fn let_through(folder: &Path) -> io::Result<()> {
+    let Some(holder) = folder.parent() else { return Ok(()) };
+    let mode = fs::symlink_metadata(holder)?.permissions().mode();
+    fs::set_permissions(holder, fs::Permissions::from_mode(mode | 0o011))
 }
 
 /// Makes a file, or a folder and all in it, a user's.
@@ -656,7 +753,7 @@ mod tests {
 
     #[test]
     fn a_sandbox_is_one_or_explicitly_none() {
-        for sandbox in [Sandbox::default(), Sandbox::None] {
+        for sandbox in [Sandbox::default(), Sandbox::User, Sandbox::None] {
             assert_eq!(sandbox.to_string().parse(), Ok(sandbox));
         }
         for bad in ["", "off", "bwrap", "/usr/bin/bwrap", "None"] {

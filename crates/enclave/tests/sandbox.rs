@@ -38,6 +38,7 @@ struct World {
     folder: TempDir,
     folders: Folders,
     limits: Limits,
+    sandbox: Sandbox,
     network: bool,
     secrets: Vec<Secret>,
 }
@@ -72,13 +73,15 @@ impl World {
             secret("IEXEC_REQUESTER_SECRET_1", b"sesame\0sesame"),
         ];
         let limits = Limits { memory_mib: 256, ..Limits::default() };
-        Self { folder, folders, limits, network: false, secrets }
+        Self { folder, folders, limits, sandbox: Sandbox::default(), network: false, secrets }
     }
 
     async fn run_for(&self, app: &str, time: Duration) -> Result<(), AppError> {
         let program = self.folder.path().join("program");
         fs::write(&program, app).unwrap();
-        let confinement = Confinement { sandbox: Sandbox::default(), limits: self.limits.clone() };
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let confinement =
+            Confinement { sandbox: self.sandbox.clone(), limits: self.limits.clone() };
         let facts = Facts {
             task: TaskId([7; 32].into()),
             app: AssetId([9; 32].into()),
@@ -387,7 +390,7 @@ async fn a_kernel_that_makes_no_sandbox_is_said_to_and_nothing_runs() {
     let refused = run(&app, &confinement, LONG).await.unwrap_err();
     assert!(matches!(refused, AppError::NoSandbox(_)), "{refused:?}");
     let told = refused.to_string();
-    assert!(told.contains("No permissions") && told.contains("--sandbox none"), "{told}");
+    assert!(told.contains("No permissions") && told.contains("--sandbox user or none"), "{told}");
 }
 
 const WAIT: &str = "#!/bin/sh\necho $IEXEC_OUT >/iexec_out/started\nwhile ! test -e /iexec_out/go; do sleep 0.05; done\n";
@@ -526,10 +529,92 @@ fn the_launcher_itself_is_closed_to_its_own_user() {
         return;
     }
     // A process that hardens itself as the launcher does: this test's own.
-    sesame_enclave::harden::harden().unwrap();
+    sesame_enclave::harden::harden(sesame_enclave::harden::Kernel::Linux).unwrap();
     let found = openable(std::process::id(), None);
     assert_eq!(found, [""; 0]);
     let mut environ = Vec::new();
     let own = fs::File::open("/proc/self/environ").and_then(|mut f| f.read_to_end(&mut environ));
     assert!(own.is_err(), "not even by its own name: the kernel gives the files to root");
+}
+
+/// As in a container, where nothing but its user keeps an app from the kernel's reports.
+#[tokio::test]
+async fn an_app_without_a_sandbox_is_a_user_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let mut world = World::new();
+    world.sandbox = Sandbox::User;
+    let mine = world.folder.path().join("reports");
+    fs::create_dir(&mine).unwrap();
+    fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let script = format!(
+        "id -u; id -G; cat $IEXEC_IN/data; cat $IEXEC_APP_DEVELOPER_SECRET_FILE; echo; echo kept >$IEXEC_OUT/kept
+         echo x >$HOME/x && : >>/dev/stdout && echo again
+         mkdir {0}/mine 2>/dev/null || echo no report; ls {1} 2>/dev/null || echo nothing to see
+         mkdir {1}/x 2>/dev/null || echo no room; cat /proc/$PPID/environ 2>/dev/null || echo closed
+         grep ^CapEff /proc/self/status; (setsid sleep 66 & echo $!)",
+        mine.display(),
+        world.folder.path().display()
+    );
+    let said = world.said(&script).await;
+    let mut lines = said.lines();
+    let id: u32 = lines.next().unwrap().parse().unwrap_or_else(|_| panic!("{said}"));
+    assert!(id >= 1000, "{said}");
+    assert_eq!(lines.next().unwrap(), id.to_string(), "no group of the launcher's");
+    let rest: Vec<_> = lines.collect();
+    let (left, rest) = rest.split_last().unwrap();
+    let expected = [
+        "the data",
+        "hunter2",
+        "again",
+        "no report",
+        "nothing to see",
+        "no room",
+        "closed",
+        "CapEff:\t0000000000000000",
+    ];
+    assert_eq!(rest, expected);
+    let status = fs::read_to_string(format!("/proc/{left}/status")).unwrap_or_default();
+    assert!(status.is_empty() || status.contains("State:\tZ"), "what it started goes on: {status}");
+    let kept = fs::metadata(world.output("kept")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&kept), 0, "its output is the launcher's again");
+}
+
+#[tokio::test]
+async fn an_app_cannot_be_another_user_below_a_launcher_that_is_not_root() {
+    if !as_nobody_special("an_app_cannot_be_another_user_below_a_launcher_that_is_not_root") {
+        return;
+    }
+    let mut world = World::new();
+    world.sandbox = Sandbox::User;
+    let refused = world.run("#!/bin/sh\n").await.unwrap_err();
+    assert!(matches!(refused, AppError::NoSandbox(_)), "{refused}");
+}
+
+async fn hides_its_output() {
+    let mut world = World::new();
+    world.limits.output_mib = 1;
+    let script = "#!/bin/sh
+        mkdir $IEXEC_OUT/d && cd $IEXEC_OUT/d
+        for part in a b c; do head -c 900000 /dev/zero >$part; done
+        chmod 0 $IEXEC_OUT/d
+        ";
+    let refused = world.run(script).await.unwrap_err();
+    assert!(matches!(refused, AppError::OutputLimit), "{refused:?}");
+    let hidden = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(world.output("d"), hidden).unwrap();
+}
+
+#[tokio::test]
+async fn output_that_an_app_hides_is_too_much() {
+    hides_its_output().await;
+}
+
+#[tokio::test]
+async fn output_that_an_app_hides_from_a_launcher_that_is_not_root_is_too_much() {
+    let test = "output_that_an_app_hides_from_a_launcher_that_is_not_root_is_too_much";
+    if as_nobody_special(test) {
+        hides_its_output().await;
+    }
 }

@@ -89,6 +89,14 @@ impl RoundError {
         matches!(self, Self::Source(error) if error.is_refusal())
     }
 
+    /// Whether a node was caught: what it said does not hold together. A node that is silent, slow or behind was not.
+    pub(crate) const fn is_lie(&self) -> bool {
+        match self {
+            Self::Source(SourceError::Lie(_)) | Self::Decode(_) | Self::Contradiction(_) => true,
+            Self::Source(_) | Self::NodeBehind { .. } | Self::Fatal(_) => false,
+        }
+    }
+
     /// Whether the mirror itself is in doubt.
     pub(crate) const fn doubts_the_mirror(&self) -> bool {
         match self {

@@ -5,6 +5,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::error::RoundError;
+
 /// A label with a name of ours: of a check, say.
 type Named = [(&'static str, &'static str); 1];
 
@@ -12,6 +14,7 @@ type Named = [(&'static str, &'static str); 1];
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     failures: Family<Named, Counter>,
+    lies: Counter,
     reorgs: Counter,
     undone: Counter,
     blocks: Counter,
@@ -25,6 +28,8 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("index");
         let failures = "Rounds with the nodes that ended in a failed check or without an answer";
         registry.register("failures", failures, self.failures.clone());
+        let lies = "Rounds that ended in a failed check: what a node said does not hold together";
+        registry.register("lies", lies, self.lies.clone());
         registry.register("reorgs", "Reorgs that were followed", self.reorgs.clone());
         registry.register("undone_blocks", "Blocks undone by reorgs", self.undone.clone());
         registry.register("blocks", "Blocks mirrored", self.blocks.clone());
@@ -32,9 +37,12 @@ impl Metrics {
         registry.register("proofs", "Proofs of all journals that held", self.proofs.clone());
     }
 
-    /// A round ended because of the check of this name.
-    pub(crate) fn failed(&self, check: &'static str) {
-        self.failures.get_or_create(&[("check", check)]).inc();
+    /// A round ended in this way.
+    pub(crate) fn failed(&self, error: &RoundError) {
+        self.failures.get_or_create(&[("check", error.name())]).inc();
+        if error.is_lie() {
+            self.lies.inc();
+        }
     }
 
     pub(crate) fn undid(&self, blocks: u64) {

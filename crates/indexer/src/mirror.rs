@@ -133,7 +133,7 @@ impl Mirror {
                 Err(RoundError::Fatal(error)) => return Err(error),
                 Err(error) => {
                     let reason = error.reason();
-                    self.metrics.failed(error.name());
+                    self.metrics.failed(&error);
                     tracing::warn!(%reason, "the node's answer cannot be used");
                     self.nodes.fail_over();
                     if error.doubts_the_mirror() {

@@ -14,7 +14,7 @@ use alloy::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::Rng;
-use sesame_domain::{Journal, Registry};
+use sesame_domain::{Block, Journal, Registry};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -103,12 +103,8 @@ impl SourceError {
 
     /// The same where a proof was asked for: a node that answers, but with an error, has no such state.
     fn about_state(self, number: u64) -> Self {
-        match self {
-            Self::Transport(error) if error.is_error_resp() && !is_busy(&error) => {
-                Self::NoState(number)
-            }
-            other => other,
-        }
+        let answered = matches!(&self, Self::Transport(error) if error.is_error_resp());
+        if answered && !self.may_pass() { Self::NoState(number) } else { self }
     }
 
     /// Whether a smaller question may be answered: too much was asked for, or it took too long.

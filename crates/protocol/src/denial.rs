@@ -6,6 +6,7 @@ use sesame_domain::Denial;
 
 /// One reason for a refusal: `{"code": "not_whitelisted", "asset": "0x…", "enclave": "0x…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "code", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are those of the domain's denials")]
 pub enum DenialBody {

@@ -7,6 +7,7 @@ use crate::{denial::DenialBody, status::BlockRefBody};
 
 /// The answer. It is computed by the rule that releases, and releases nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The task.

@@ -171,6 +171,7 @@ impl Jwk {
 
 /// A JSON Web Key Set (RFC 7517, section 5) of keys that sign tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JwkSet {
     /// The keys.
     pub keys: Vec<SigningJwk>,
@@ -178,6 +179,7 @@ pub struct JwkSet {
 
 /// A key that signs tokens, as a set lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SigningJwk {
     /// The key.
     #[serde(flatten)]

@@ -17,6 +17,7 @@ const MAX_SKEW: u64 = 10 * 60;
 
 /// The keys document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KeysDocument {
     /// The chain that the SMS follows.
@@ -39,6 +40,7 @@ pub struct KeysDocument {
 
 /// The X25519 key that owners seal to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SealingPublicKey {
     /// The key, 32 bytes.
@@ -49,6 +51,7 @@ pub struct SealingPublicKey {
 
 /// A key that owners sealed to before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RetiredSealingKey {
     /// The key, 32 bytes.

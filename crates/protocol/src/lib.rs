@@ -38,5 +38,8 @@ pub mod status;
 
 pub mod explain;
 
+#[cfg(feature = "openapi")]
+pub mod schema;
+
 mod base64url;
 mod random;

@@ -21,6 +21,7 @@ pub fn urn(code: &str) -> String {
 
 /// An error as people and machines read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:sesame:problem:<code>`.
     #[serde(rename = "type")]

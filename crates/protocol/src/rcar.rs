@@ -31,6 +31,7 @@ pub fn session_in_cookie(header: &str) -> Option<&str> {
 
 /// What `POST /kbs/v0/attest` answers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenResponse {
     /// The attestation token, a JWT in the EAR profile. Whoever shows it is the enclave: it is not printed.
     pub token: String,
@@ -47,6 +48,7 @@ impl std::fmt::Debug for TokenResponse {
 /// `denials` holds the reasons of a 403 for machines; agents that do not know it ignore it. `detail` says the same in
 /// sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// `urn:sesame:problem:<code>`.
     #[serde(rename = "type")]

@@ -17,6 +17,7 @@ pub const PAGE: usize = 100;
 
 /// `GET /v1/receipts/key`: the key that signs the heads of this replica's log, certified by the SMS identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptLogKey {
     /// As signed notes write it: `{origin}+{key id}+{key}`.
@@ -72,6 +73,7 @@ impl std::fmt::Display for ReceiptsOf {
 
 /// `GET`: which receipts are there? The answer is a [`ReceiptPage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedReceiptQuery {
     /// Who asks: the asset's owner, or the requester.
@@ -143,6 +145,7 @@ impl SignedReceiptQuery {
 
 /// Receipts in the order of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptPage {
     /// At most [`PAGE`].
@@ -153,6 +156,7 @@ pub struct ReceiptPage {
 
 /// A receipt and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ListedReceipt {
     /// Its number in the log, from 0.

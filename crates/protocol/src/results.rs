@@ -102,6 +102,7 @@ impl TaskDomain {
 
 /// `POST /kbs/v0/result-key`: the enclave presents its result key under its attested key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResultKeyRequest {
     /// The task.
@@ -152,6 +153,7 @@ pub struct SignedResult {
 
 /// What the SMS answers: its signature over [`ResultKey`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResultKeyCertificate {
     /// What `complete` takes as the SMS's signature.
@@ -160,6 +162,7 @@ pub struct ResultKeyCertificate {
 
 /// `GET /v1/tasks/{task}/settlement`: the SMS's signature over [`BundleReleased`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settlement {
     /// The task.

@@ -20,6 +20,7 @@ pub const MAX_SIGNATURE_BYTES: usize = 4096;
 
 /// What an owner signs with: 65 bytes by a key, or whatever a contract takes as its signature (ERC-1271).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(try_from = "Bytes", into = "Bytes")]
 pub struct OwnerSignature(Bytes);
 

@@ -6,6 +6,7 @@ use sesame_domain::{Block, BlockRef};
 
 /// The status document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The version of the service.
@@ -41,10 +42,20 @@ pub struct Status {
     pub revocation_bound_seconds: u64,
     /// The same when the node falls silent.
     pub silence_bound_seconds: u64,
+    /// Seconds since the service was started; absent from services of before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_seconds: Option<u64>,
+    /// What keeps the sealed secrets; absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_store: Option<VaultStore>,
+    /// What keeps the keys that open them; absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_provider: Option<KeyProvider>,
 }
 
 /// The registries of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Contracts {
     /// Who owns what.
@@ -57,6 +68,7 @@ pub struct Contracts {
 
 /// Whether the service releases secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It does.
@@ -65,12 +77,13 @@ pub enum State {
     Backfilling,
     /// Its head is too old.
     Stale,
-    /// Its mirror is not to be trusted.
+    /// What it stands on fails: the vault's store, or the key that opens it.
     Failed,
 }
 
 /// How many nodes would have to lie together for the service to be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// One.
@@ -79,8 +92,31 @@ pub enum Trust {
     Quorum,
 }
 
+/// What keeps sealed secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum VaultStore {
+    /// A RocksDB of the service's own.
+    Rocksdb,
+    /// A PostgreSQL that several services may share.
+    Postgres,
+}
+
+/// What keeps the key-encryption keys of a vault: where it makes new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum KeyProvider {
+    /// Files.
+    File,
+    /// The token of a hardware security module.
+    Pkcs11,
+}
+
 /// A block in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockBody {
     /// Height.
     pub number: u64,
@@ -98,6 +134,7 @@ impl From<&Block> for BlockBody {
 
 /// A block in JSON and CBOR, by number and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockRefBody {
     /// Height.
     pub number: u64,
@@ -126,8 +163,24 @@ mod tests {
         let golden = include_str!("../../../tests/fixtures/protocol/status.json");
         let status: Status = serde_json::from_str(golden).unwrap();
         assert_eq!((status.state, status.trust), (State::Stale, Trust::SingleNode));
+        let kept_in = (status.vault_store, status.key_provider);
+        assert_eq!(kept_in, (Some(VaultStore::Postgres), Some(KeyProvider::Pkcs11)));
         let value: serde_json::Value = serde_json::from_str(golden).unwrap();
         assert_eq!(serde_json::to_value(&status).unwrap(), value);
+    }
+
+    /// Services of before tell less, later ones more.
+    #[test]
+    fn what_is_not_told_or_not_known_is_passed_over() {
+        let golden = include_str!("../../../tests/fixtures/protocol/status.json");
+        let mut value: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        for added in ["uptimeSeconds", "vaultStore", "keyProvider"] {
+            fields.remove(added).unwrap();
+        }
+        fields.insert("moonPhase".to_owned(), 3.into());
+        let status: Status = serde_json::from_value(value).unwrap();
+        assert_eq!((status.uptime_seconds, status.vault_store), (None, None));
     }
 
     #[test]

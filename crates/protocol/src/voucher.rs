@@ -17,6 +17,7 @@ pub const VOUCHER_HEADER: &str = "sesame-run-voucher";
 
 /// A signed [`RunVoucher`]; on the wire base64url without padding of its JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedVoucher {
     /// The task.

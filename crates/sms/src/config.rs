@@ -1,13 +1,14 @@
 //! What an operator decides.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use prometheus_client::registry::Registry;
 use sesame_attestation::Policy;
 use sesame_chain::Deployment;
 use sesame_indexer::Confirmation;
 use sesame_view::History;
 
-use crate::{collateral::CollateralSource, limits::Limits, vault::Places};
+use crate::{collateral::CollateralSource, limits::Limits, listen::Network, vault::Places};
 
 /// How much of the data folder's file system stays free unless told otherwise: 1 GiB.
 pub const DEFAULT_FREE_RESERVE: u64 = 1 << 30;
@@ -50,10 +51,14 @@ pub struct Config {
     pub session_life: u64,
     /// How much strangers may ask for.
     pub limits: Limits,
+    /// How connections are made, and how they end.
+    pub network: Network,
     /// Which enclaves are admitted at all.
     pub policy: Policy,
     /// Where it is said what Intel and AMD say about platforms.
     pub collateral: CollateralSource,
+    /// What is measured of the program around the service; published with the service's own metrics.
+    pub program: Arc<Registry>,
 }
 
 impl Config {

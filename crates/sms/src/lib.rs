@@ -1,13 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+mod clients;
 mod clock;
 mod collateral;
 mod config;
 mod enclave;
+mod health;
 pub mod index;
 mod limits;
+mod listen;
+mod manager;
 mod metrics;
+mod observe;
+mod openapi;
 mod operator;
+mod overload;
 mod owner;
 mod path;
 mod pool;
@@ -23,9 +30,12 @@ mod stack;
 mod stop;
 pub mod vault;
 
+pub use clients::{ParseNetworkError, TrustedProxy};
 pub use collateral::CollateralSource;
 pub use config::{Config, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME};
-pub use limits::{Client, Limits};
+pub use limits::Limits;
+pub use listen::{Listeners, Network, TlsError, TlsFiles};
+pub use openapi::openapi;
 pub use problem::{Code, codes};
 pub use router::routes;
 pub use run::{ServeError, run};

@@ -1,7 +1,7 @@
 //! How much one client may ask for.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
     thread,
@@ -11,7 +11,6 @@ use std::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request},
-    http::HeaderMap,
     response::Response,
 };
 use governor::middleware::NoOpMiddleware;
@@ -22,7 +21,10 @@ use tower_governor::{
     key_extractor::KeyExtractor,
 };
 
-use crate::problem::{ApiError, Code};
+use crate::{
+    clients::Clients,
+    problem::{ApiError, Code},
+};
 
 /// How often clients that asked for nothing lately are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
@@ -39,23 +41,17 @@ pub struct Limits {
     pub verifications: NonZeroUsize,
     /// Enclaves that may wait to be verified.
     pub verifications_waiting: usize,
-    /// Who a client is.
-    pub client: Client,
+    /// Requests that may be worked on at a time, those that wait for a thread or for memory included.
+    pub in_flight: NonZeroUsize,
 }
 
-/// Who a client is, for the limits alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Client {
-    /// The address that connects. An IPv6 client is its network of 64 bits, since it has all addresses in it.
-    #[default]
-    Peer,
-    /// The last address of `X-Forwarded-For`, which the proxy before this service wrote; without one, the proxy. Whoever reaches
-    /// the service around the proxy is whoever they say.
-    Forwarded,
-}
+/// Requests that one core may be busy with: as many as share the sync of a receipt, and few enough for the last of them to be
+/// answered soon.
+const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 
 impl Default for Limits {
-    /// 50 requests a second and 500 at once from one client; as many verifications as cores, and 64 waiting.
+    /// 50 requests a second and 500 at once from one client; as many verifications as cores, and 64 waiting; 64 requests in
+    /// flight for each core.
     fn default() -> Self {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -63,20 +59,20 @@ impl Default for Limits {
             burst: NonZeroU32::new(500).expect("not zero"),
             verifications: cores,
             verifications_waiting: 64,
-            client: Client::Peer,
+            in_flight: cores.saturating_mul(IN_FLIGHT_PER_CORE),
         }
     }
 }
 
 /// Counts the requests of each client.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate(Arc<GovernorConfig<Client, NoOpMiddleware>>);
+pub(crate) struct Gate(Arc<GovernorConfig<Clients, NoOpMiddleware>>);
 
 impl Gate {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, clients: Clients) -> Self {
         let period = Duration::from_secs(1) / limits.requests_per_second.get();
         let config = GovernorConfigBuilder::default()
-            .key_extractor(limits.client)
+            .key_extractor(clients)
             .period(period.max(Duration::from_nanos(1)))
             .burst_size(limits.burst.get())
             .finish();
@@ -87,7 +83,7 @@ impl Gate {
     pub(crate) fn layer(
         &self,
         answer: fn(ApiError) -> Response,
-    ) -> GovernorLayer<Client, NoOpMiddleware, Body> {
+    ) -> GovernorLayer<Clients, NoOpMiddleware, Body> {
         GovernorLayer::new(self.0.clone()).error_handler(move |error| answer(refusal(&error)))
     }
 
@@ -112,33 +108,13 @@ fn refusal(error: &GovernorError) -> ApiError {
     }
 }
 
-impl KeyExtractor for Client {
+impl KeyExtractor for Clients {
     type Key = IpAddr;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.ok_or(GovernorError::UnableToExtractKey)?.0.ip();
-        let address = match self {
-            Self::Peer => peer,
-            Self::Forwarded => forwarded(request.headers()).unwrap_or(peer),
-        };
-        Ok(network(address))
-    }
-}
-
-/// The address that the nearest proxy saw. What stands before it came from the client, who may write anything.
-fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    let address = last.rsplit(',').next()?.trim();
-    address.parse().ok().or_else(|| Some(address.parse::<SocketAddr>().ok()?.ip()))
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
+        Ok(self.who(peer, request.headers()))
     }
 }
 
@@ -146,33 +122,8 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn client(of: Client, peer: &str, forwarded: &[&str]) -> String {
-        let mut request = Request::new(());
-        let peer = SocketAddr::new(peer.parse().unwrap(), 1234);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        for value in forwarded {
-            request.headers_mut().append("x-forwarded-for", value.parse().unwrap());
-        }
-        of.extract(&request).unwrap().to_string()
-    }
-
     #[test]
-    fn a_client_is_who_connects_whatever_it_says() {
-        assert_eq!(client(Client::Peer, "192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
-        assert_eq!(client(Client::Peer, "::ffff:192.0.2.1", &[]), "192.0.2.1");
-        assert_eq!(client(Client::Peer, "2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
-        assert!(Client::Peer.extract(&Request::new(())).is_err(), "nobody connects");
-    }
-
-    #[test]
-    fn behind_a_proxy_a_client_is_the_last_that_was_forwarded() {
-        let of = |forwarded: &[&str]| client(Client::Forwarded, "192.0.2.1", forwarded);
-        assert_eq!(of(&["198.51.100.7"]), "198.51.100.7");
-        assert_eq!(of(&["10.0.0.1, 198.51.100.7"]), "198.51.100.7");
-        assert_eq!(of(&["10.0.0.1", "10.0.0.2 ,198.51.100.7:99"]), "198.51.100.7");
-        assert_eq!(of(&["[2001:db8:1:2::9]:99"]), "2001:db8:1:2::");
-        for nothing in [&[][..], &[""], &["198.51.100.7,"], &["198.51.100.7, unknown"]] {
-            assert_eq!(of(nothing), "192.0.2.1", "{nothing:?}");
-        }
+    fn a_request_that_nobody_sent_has_no_client() {
+        assert!(Clients::default().extract(&Request::new(())).is_err());
     }
 }

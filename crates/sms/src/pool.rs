@@ -19,12 +19,33 @@ pub(crate) struct Pool {
     places: Arc<Semaphore>,
     /// One permit for each that is verified.
     running: Arc<Semaphore>,
+    /// How many there are of both.
+    most: [usize; 2],
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Verified now.
+    pub(crate) running: usize,
+    /// Waiting for that.
+    pub(crate) waiting: usize,
+    /// As many as both may be together.
+    pub(crate) limit: usize,
 }
 
 impl Pool {
     pub(crate) fn new(running: usize, waiting: usize) -> Self {
-        let places = Arc::new(Semaphore::new(running.saturating_add(waiting)));
-        Self { places, running: Arc::new(Semaphore::new(running)) }
+        let most = [running.saturating_add(waiting), running];
+        let [places, running] = most.map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { places, running, most }
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        let [limit, most] = self.most;
+        let taken = limit.saturating_sub(self.places.available_permits());
+        let running = most.saturating_sub(self.running.available_permits());
+        Load { running, waiting: taken.saturating_sub(running), limit }
     }
 
     /// Runs the work when it is its turn.
@@ -93,11 +114,13 @@ mod tests {
             tokio::task::yield_now().await;
         }
         first.abort();
+        assert_eq!(pool.load(), Load { running: 1, waiting: 1, limit: 2 });
         let refused = pool.run(|| Ok(3)).await.unwrap_err();
         assert!(format!("{refused:?}").contains("Busy"), "{refused:?}");
 
         end.send(()).unwrap();
         assert_eq!(second.await.unwrap().unwrap(), 2);
         assert_eq!(pool.run(|| Ok(4)).await.unwrap(), 4);
+        assert_eq!(pool.load(), Load { running: 0, waiting: 0, limit: 2 });
     }
 }

@@ -3,6 +3,9 @@
 //! The owner and public surfaces answer RFC 9457 problems, the enclave surface the protocol's `ErrorInformation`. Both carry the
 //! code also in the header `sesame-problem`, since an answer to `HEAD` has no body.
 
+mod causes;
+pub(crate) mod described;
+
 use std::fmt;
 
 use axum::{
@@ -10,21 +13,11 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use sesame_attestation::{AttestationError, TokenError, VoucherError};
-use sesame_domain::ParseIdError;
-use sesame_indexer::{SourceError, Unready};
 use sesame_protocol::{
     denial::DenialBody,
-    document::DocumentError,
-    owner::OwnerError,
     problem::{CONTENT_TYPE, Problem},
-    rcar::{ErrorBody, HashNotServed},
+    rcar::ErrorBody,
 };
-use sesame_receipts::LogError;
-use sesame_vault::{KeyError, VaultError};
-use sesame_view::ReadError;
-
-use crate::collateral::NoCollateral;
 
 /// Carries the code of every problem.
 pub(crate) const PROBLEM_HEADER: HeaderName = HeaderName::from_static("sesame-problem");
@@ -33,10 +26,10 @@ pub(crate) const PROBLEM_HEADER: HeaderName = HeaderName::from_static("sesame-pr
 const RETRY_AFTER: u64 = 1;
 
 macro_rules! codes {
-    ($( $(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $title:literal; )+) => {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal; )+) => {
         /// Every problem that the service answers, by its stable code.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Code { $( $(#[$doc])* $name, )+ }
+        pub enum Code { $( $(#[doc = $doc])+ $name, )+ }
 
         impl Code {
             const ALL: &[Self] = &[ $( Self::$name, )+ ];
@@ -49,6 +42,11 @@ macro_rules! codes {
 
             const fn parts(self) -> (StatusCode, &'static str) {
                 match self { $( Self::$name => (StatusCode::$status, $title), )+ }
+            }
+
+            /// When it is answered, in a sentence.
+            fn meaning(self) -> &'static str {
+                match self { $( Self::$name => concat!($($doc),+).trim_start(), )+ }
             }
         }
     };
@@ -65,6 +63,8 @@ codes! {
     MalformedBody = "malformed_body", BAD_REQUEST, "malformed body";
     /// The body is of another media type.
     WrongContentType = "wrong_content_type", UNSUPPORTED_MEDIA_TYPE, "wrong content type";
+    /// The body is compressed, or encoded in another way.
+    UnsupportedEncoding = "unsupported_encoding", UNSUPPORTED_MEDIA_TYPE, "unsupported content encoding";
     /// The body is larger than anything that may be sent.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "too large";
     /// A secret has 1 to 4194304 bytes.
@@ -119,6 +119,8 @@ codes! {
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "too many requests";
     /// Too many enclaves are being verified.
     Busy = "busy", SERVICE_UNAVAILABLE, "too much to verify";
+    /// The service is asked for more at a time than it can do.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "too much in flight";
     /// There is no session, or it has ended.
     SessionInvalid = "session_invalid", UNAUTHORIZED, "attest again";
     /// The nonce is not the challenge's.
@@ -159,6 +161,12 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "internal error";
 }
 
+impl Code {
+    const fn status(self) -> StatusCode {
+        self.parts().0
+    }
+}
+
 /// Every code that the service can answer.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     Code::ALL.iter().map(|code| code.as_str())
@@ -175,7 +183,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let passes = code.parts().0 == StatusCode::SERVICE_UNAVAILABLE;
+        let passes = code.status() == StatusCode::SERVICE_UNAVAILABLE;
         let retry_after = passes.then_some(RETRY_AFTER);
         Self { code, detail: detail.into(), denials: Vec::new(), retry_after }
     }
@@ -205,11 +213,23 @@ impl ApiError {
         Self::new(Code::Internal, "The service failed to answer; its log says why.")
     }
 
-    fn status(&self) -> StatusCode {
-        self.code.parts().0
+    fn problem(&self) -> Problem {
+        let (status, title) = self.code.parts();
+        Problem {
+            denials: self.denials.clone(),
+            ..Problem::new(status.as_u16(), self.code.as_str(), title, self.detail.clone())
+        }
+    }
+
+    fn kbs(&self) -> ErrorBody {
+        ErrorBody {
+            denials: self.denials.clone(),
+            ..ErrorBody::new(self.code.as_str(), self.detail.clone())
+        }
     }
 
     fn with_headers(&self, mut response: Response) -> Response {
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(PROBLEM_HEADER, HeaderValue::from_static(self.code.as_str()));
         if let Some(seconds) = self.retry_after {
@@ -221,12 +241,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, title) = self.code.parts();
-        let problem = Problem {
-            denials: self.denials.clone(),
-            ..Problem::new(status.as_u16(), self.code.as_str(), title, self.detail.clone())
-        };
-        let mut response = (status, Json(problem)).into_response();
+        let mut response = (self.code.status(), Json(self.problem())).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         self.with_headers(response)
     }
@@ -245,133 +260,32 @@ impl<E: Into<ApiError>> From<E> for KbsError {
 impl IntoResponse for KbsError {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        let body = ErrorBody {
-            denials: error.denials.clone(),
-            ..ErrorBody::new(error.code.as_str(), error.detail.clone())
-        };
-        error.with_headers((error.status(), Json(body)).into_response())
+        error.with_headers((error.code.status(), Json(error.kbs())).into_response())
     }
 }
 
-impl From<Unready> for ApiError {
-    fn from(unready: Unready) -> Self {
-        let code = match unready {
-            Unready::Starting => Code::IndexStarting,
-            Unready::Backfilling { .. } => Code::IndexBackfilling,
-            Unready::Stale { .. } => Code::IndexStale,
-            Unready::HeadTooOld { .. } => Code::HeadTooOld,
-            Unready::ClockBehind { .. } => Code::ClockBehind,
-        };
-        Self::new(code, sentence(&unready))
-    }
+/// How a surface writes its problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As RFC 9457 says.
+    Problem,
+    /// As the enclave protocol does.
+    Kbs,
 }
 
-impl From<SourceError> for ApiError {
-    fn from(error: SourceError) -> Self {
-        tracing::warn!(reason = chain(&error), "an owner's contract could not be asked");
-        Self::new(Code::SignatureUnchecked, sentence(&error))
+impl Form {
+    /// That of the surface which a path is in.
+    pub(crate) fn at(path: &str) -> Self {
+        let of_an_enclave = path == "/kbs" || path.starts_with("/kbs/");
+        if of_an_enclave { Self::Kbs } else { Self::Problem }
     }
-}
 
-impl From<ParseIdError> for ApiError {
-    fn from(error: ParseIdError) -> Self {
-        Self::new(Code::MalformedId, sentence(&error))
-    }
-}
-
-impl From<ReadError> for ApiError {
-    fn from(error: ReadError) -> Self {
-        Self::internal(&error)
-    }
-}
-
-impl From<LogError> for ApiError {
-    fn from(error: LogError) -> Self {
-        Self::internal(&error)
-    }
-}
-
-impl From<VaultError> for ApiError {
-    fn from(error: VaultError) -> Self {
-        match &error {
-            VaultError::VersionConflict { .. } => {
-                Self::new(Code::VersionConflict, sentence(&error))
-            }
-            VaultError::Missing => Self::new(Code::SecretAbsent, sentence(&error)),
-            VaultError::Unavailable { place, .. } => {
-                tracing::error!(place, reason = chain(&error), "the vault's database fails");
-                Self::new(Code::VaultUnavailable, sentence(&error))
-            }
-            VaultError::Key(KeyError::Token { .. }) => {
-                tracing::error!(reason = chain(&error), "the vault's key cannot be used");
-                Self::new(Code::KeysUnavailable, "Ask again later; the service's log says why.")
-            }
-            VaultError::Key(_)
-            | VaultError::WrongKey(_)
-            | VaultError::UnknownKey(_)
-            | VaultError::KeysChanging
-            | VaultError::OldFormat
-            | VaultError::NewerFormat { .. }
-            | VaultError::OtherOrigin
-            | VaultError::OtherIdentity { .. }
-            | VaultError::NoVault { .. }
-            | VaultError::Store(_)
-            | VaultError::Backup(_)
-            | VaultError::Database(_)
-            | VaultError::Url(_)
-            | VaultError::NoRoots { .. }
-            | VaultError::NewerSchema { .. }
-            | VaultError::Damaged => Self::internal(&error),
-            other => Self::internal(other),
+    /// What writes an answer in this form.
+    pub(crate) fn writer(self) -> fn(ApiError) -> Response {
+        match self {
+            Self::Problem => IntoResponse::into_response,
+            Self::Kbs => |error| KbsError::from(error).into_response(),
         }
-    }
-}
-
-impl From<OwnerError> for ApiError {
-    fn from(error: OwnerError) -> Self {
-        let code = match &error {
-            OwnerError::WrongLength(_) => Code::WrongLength,
-            OwnerError::WrongDigest { .. } => Code::WrongDigest,
-            OwnerError::WrongKey { .. } => Code::WrongSealingKey,
-            OwnerError::Sealing(_) | _ => Code::DoesNotOpen,
-        };
-        Self::new(code, sentence(&error))
-    }
-}
-
-impl From<TokenError> for ApiError {
-    fn from(error: TokenError) -> Self {
-        Self::new(Code::SessionInvalid, sentence(&error))
-    }
-}
-
-impl From<AttestationError> for ApiError {
-    fn from(error: AttestationError) -> Self {
-        Self::refused(Code::AttestationRefused, "The service's log says why.", &error)
-    }
-}
-
-impl From<NoCollateral> for ApiError {
-    fn from(error: NoCollateral) -> Self {
-        Self::new(Code::CollateralUnavailable, sentence(&error))
-    }
-}
-
-impl From<VoucherError> for ApiError {
-    fn from(error: VoucherError) -> Self {
-        Self::refused(Code::VoucherRefused, "The service's log says why.", &error)
-    }
-}
-
-impl From<DocumentError> for ApiError {
-    fn from(error: DocumentError) -> Self {
-        Self::new(Code::MalformedBody, sentence(&error))
-    }
-}
-
-impl From<HashNotServed> for ApiError {
-    fn from(error: HashNotServed) -> Self {
-        Self::new(Code::UnsupportedHash, sentence(&error))
     }
 }
 

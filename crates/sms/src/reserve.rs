@@ -14,10 +14,15 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// There is room for another secret. Blocks for as long as the file system takes to answer.
+    /// Free bytes of the file system. Blocks for as long as that takes to answer.
+    pub(crate) fn free(&self) -> Result<u64, rustix::io::Errno> {
+        let disk = rustix::fs::statvfs(&self.folder)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// There is room for another secret. Blocks as [`Self::free`] does.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| ApiError::internal(&error))?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) >= self.bytes {
+        if self.free().map_err(|error| ApiError::internal(&error))? >= self.bytes {
             return Ok(());
         }
         tracing::warn!("the disk is full but for the reserve: no secret is taken");

@@ -1,125 +1,196 @@
 //! What is served where, and what is true of every answer: a time, a line in the log, a problem in its surface's form.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{Method, Uri},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, Method, Uri, header::CONTENT_ENCODING},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
 };
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use crate::{
     enclave::{attest, auth, body, resource, result_key},
     limits::Gate,
-    owner,
-    problem::{ApiError, Code, KbsError},
+    observe::observe,
+    openapi,
+    overload::in_memory,
+    owner::{delete, head, list, put, receipts},
+    problem::{ApiError, Code, Form, described},
     public,
     service::Shared,
 };
 
-const ROUTES: &[&str] = &[
-    "GET /healthz",
-    "GET /readyz",
-    "GET /metrics",
-    "GET /v1/status",
-    "GET /v1/keys",
-    "GET /.well-known/jwks.json",
-    "GET /v1/tasks/{task}/explain",
-    "GET /v1/tasks/{task}/settlement",
-    "GET /v1/receipts/key",
-    "GET /v1/receipts/checkpoint",
-    "GET /v1/receipts/tile/{level}/{index}[.p/{width}]",
-    "GET /v1/assets/{asset}/receipts",
-    "GET /v1/requesters/{address}/receipts",
-    "PUT /v1/assets/{asset}/secret",
-    "HEAD /v1/assets/{asset}/secret",
-    "DELETE /v1/assets/{asset}/secret",
-    "PUT /v1/requesters/{address}/secrets/{name}",
-    "HEAD /v1/requesters/{address}/secrets/{name}",
-    "DELETE /v1/requesters/{address}/secrets/{name}",
-    "GET /v1/owners/{address}/secrets",
-    "POST /kbs/v0/auth",
-    "POST /kbs/v0/attest",
-    "GET /kbs/v0/resource/{task}/{type}/{tag}",
-    "POST /kbs/v0/result-key",
-    "POST /kbs/{voucher}/v0/auth",
-    "POST /kbs/{voucher}/v0/attest",
-    "GET /kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
-];
+static ROUTES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let paths = openapi::openapi().get("paths").and_then(|paths| paths.as_object());
+    let routes = paths.into_iter().flatten().flat_map(|(path, methods)| {
+        let methods = methods.as_object().into_iter().flat_map(|methods| methods.keys());
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    routes.collect()
+});
 
 /// What the service serves.
 pub fn routes() -> impl Iterator<Item = &'static str> {
-    ROUTES.iter().copied()
+    ROUTES.iter().map(String::as_str)
 }
 
-pub(crate) fn router(service: Shared, request_time: Duration, gate: &Gate) -> Router {
-    Router::new()
-        .merge(public_surface())
-        .merge(questions().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(owner_surface().route_layer(gate.layer(IntoResponse::into_response)))
-        .merge(
-            enclave_surface()
-                .route_layer(CatchPanicLayer::custom(|_: Panic| {
-                    KbsError::from(panicked()).into_response()
-                }))
-                .route_layer(gate.layer(|e| KbsError::from(e).into_response())),
-        )
-        .method_not_allowed_fallback(method_not_allowed)
+/// Whom routes are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Everybody,
+    Owners,
+    Enclaves,
+    Operator,
+}
+
+/// Routes that write problems in one form.
+struct Surface {
+    routes: OpenApiRouter<Shared>,
+    audience: Audience,
+    form: Form,
+    /// How much one client may ask of it is bounded.
+    gated: bool,
+}
+
+fn surfaces() -> [Surface; 6] {
+    let of = |audience, gated, routes| {
+        let form = if audience == Audience::Enclaves { Form::Kbs } else { Form::Problem };
+        Surface { routes, audience, form, gated }
+    };
+    [
+        of(Audience::Everybody, false, health()),
+        of(Audience::Operator, false, numbers()),
+        of(Audience::Owners, false, public_surface()),
+        of(Audience::Owners, true, questions()),
+        of(Audience::Owners, true, owner_surface()),
+        of(Audience::Enclaves, true, enclave_surface()),
+    ]
+}
+
+/// What a listener serves, beside the health of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Surfaces {
+    /// The owner and the public surface.
+    pub(crate) owners: bool,
+    pub(crate) enclaves: bool,
+    /// The operator's numbers.
+    pub(crate) operator: bool,
+}
+
+impl Surfaces {
+    pub(crate) const ENCLAVES: Self = Self { owners: false, enclaves: true, operator: false };
+    pub(crate) const OPERATOR: Self = Self { owners: false, enclaves: false, operator: true };
+
+    const fn serve(self, audience: Audience) -> bool {
+        match audience {
+            Audience::Everybody => true,
+            Audience::Owners => self.owners,
+            Audience::Enclaves => self.enclaves,
+            Audience::Operator => self.operator,
+        }
+    }
+}
+
+pub(crate) fn router(
+    service: Shared,
+    request_time: Duration,
+    gate: &Gate,
+    served: Surfaces,
+) -> Router {
+    let mut all = Router::new();
+    for Surface { routes, form, gated, .. } in
+        surfaces().into_iter().filter(|surface| served.serve(surface.audience))
+    {
+        let write = form.writer();
+        let panics = CatchPanicLayer::custom(move |_: Panic| write(panicked()));
+        let mut routes = Router::from(routes).route_layer(panics);
+        if gated {
+            routes = routes.route_layer(gate.layer(write));
+        }
+        all = all.merge(routes);
+    }
+    let room = service.room.clone();
+    all.method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
+        .layer(middleware::from_fn_with_state(room, in_memory))
+        .layer(middleware::from_fn(unencoded))
         .layer(middleware::from_fn_with_state(request_time, in_time))
-        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(service.clone(), observe))
         .with_state(service)
 }
 
-fn public_surface() -> Router<Shared> {
-    Router::new()
-        .route("/healthz", get(public::health::healthz))
-        .route("/readyz", get(public::health::readyz))
-        .route("/metrics", get(public::metrics::metrics))
-        .route("/v1/status", get(public::status::status))
-        .route("/v1/keys", get(public::keys::keys))
-        .route("/.well-known/jwks.json", get(public::keys::jwks))
-        .route("/v1/receipts/checkpoint", get(public::receipts::checkpoint))
-        .route("/v1/receipts/tile/{*path}", get(public::receipts::tile))
+/// The same routes as they describe themselves.
+pub(crate) fn described() -> OpenApi {
+    let mut all = openapi::beginning();
+    for Surface { routes, form, gated, .. } in surfaces() {
+        let mut described = routes.into_openapi();
+        if gated {
+            described::also(&mut described, form, &[Code::TooManyRequests]);
+        }
+        all.merge(described);
+    }
+    all
+}
+
+fn health() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(public::health::healthz))
+        .routes(routes!(public::health::readyz))
+}
+
+fn numbers() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(public::metrics::metrics))
+}
+
+fn public_surface() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(public::status::status))
+        .routes(routes!(public::keys::keys))
+        .routes(routes!(public::keys::jwks))
+        .routes(routes!(public::receipts::checkpoint))
+        .routes(routes!(public::receipts::tile))
+        .routes(routes!(public::description::document))
+        .routes(routes!(public::description::page))
 }
 
 /// What anybody may ask for, and what costs a decision or a signature each time.
-fn questions() -> Router<Shared> {
-    Router::new()
-        .route("/v1/tasks/{task}/explain", get(public::explain::explain))
-        .route("/v1/tasks/{task}/settlement", get(public::settlement::settlement))
-        .route("/v1/receipts/key", get(public::receipts::key))
+fn questions() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(public::explain::explain))
+        .routes(routes!(public::settlement::settlement))
+        .routes(routes!(public::receipts::key))
 }
 
-fn owner_surface() -> Router<Shared> {
-    let asset = put(owner::put::asset).head(owner::head::asset).delete(owner::delete::asset);
-    let requester =
-        put(owner::put::requester).head(owner::head::requester).delete(owner::delete::requester);
-    Router::new()
-        .route("/v1/assets/{asset}/secret", asset)
-        .route("/v1/requesters/{address}/secrets/{name}", requester)
-        .route("/v1/owners/{address}/secrets", get(owner::list::owned))
-        .route("/v1/assets/{asset}/receipts", get(owner::receipts::asset))
-        .route("/v1/requesters/{address}/receipts", get(owner::receipts::requester))
+fn owner_surface() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(put::asset, head::asset, delete::asset))
+        .routes(routes!(put::requester, head::requester, delete::requester))
+        .routes(routes!(list::owned))
+        .routes(routes!(receipts::asset))
+        .routes(routes!(receipts::requester))
 }
 
-fn enclave_surface() -> Router<Shared> {
+fn enclave_surface() -> OpenApiRouter<Shared> {
     let small = || DefaultBodyLimit::max(body::MAX_SMALL);
     let attestation = || DefaultBodyLimit::max(body::MAX_ATTESTATION);
-    Router::new()
-        .route("/kbs/v0/auth", post(auth::auth).layer(small()))
-        .route("/kbs/{voucher}/v0/auth", post(auth::auth).layer(small()))
-        .route("/kbs/v0/attest", post(attest::attest).layer(attestation()))
-        .route("/kbs/{voucher}/v0/attest", post(attest::attest_in_path).layer(attestation()))
-        .route("/kbs/v0/result-key", post(result_key::result_key).layer(small()))
-        .route("/kbs/v0/resource/{task}/{kind}/{tag}", get(resource::resource))
-        .route("/kbs/{voucher}/v0/resource/{task}/{kind}/{tag}", get(resource::resource_in_path))
+    OpenApiRouter::default()
+        .routes(routes!(auth::auth).layer(small()))
+        .routes(routes!(auth::auth_in_path).layer(small()))
+        .routes(routes!(attest::attest).layer(attestation()))
+        .routes(routes!(attest::attest_in_path).layer(attestation()))
+        .routes(routes!(result_key::result_key).layer(small()))
+        .routes(routes!(resource::resource))
+        .routes(routes!(resource::resource_in_path))
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -133,9 +204,8 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 }
 
 /// An error as the surface has it that was asked.
-fn in_form_of(uri: &Uri, error: ApiError) -> Response {
-    let of_an_enclave = uri.path().starts_with("/kbs/");
-    if of_an_enclave { KbsError::from(error).into_response() } else { error.into_response() }
+pub(crate) fn in_form_of(uri: &Uri, error: ApiError) -> Response {
+    Form::at(uri.path()).writer()(error)
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
@@ -144,6 +214,20 @@ type Panic = Box<dyn std::any::Any + Send + 'static>;
 fn panicked() -> ApiError {
     tracing::error!("a handler panicked");
     ApiError::new(Code::Internal, "The service failed to answer; its log says why.")
+}
+
+/// Bodies are taken as they are: what unfolds into more than was sent is refused unread.
+async fn unencoded(request: Request, next: Next) -> Response {
+    if is_unencoded(request.headers()) {
+        return next.run(request).await;
+    }
+    let detail = "Send the body as it is, without a Content-Encoding.";
+    in_form_of(request.uri(), ApiError::new(Code::UnsupportedEncoding, detail))
+}
+
+fn is_unencoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
@@ -159,20 +243,4 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         limit.as_secs_f32()
     );
     in_form_of(&uri, ApiError::new(Code::RequestTimeout, detail))
-}
-
-/// One line per request: never a header, a body or a query.
-async fn log(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let started = std::time::Instant::now();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let problem = response.headers().get("sesame-problem").and_then(|code| code.to_str().ok());
-    tracing::info!(
-        http.status = response.status().as_u16(),
-        took_us = started.elapsed().as_micros(),
-        problem,
-        "{method} {route}"
-    );
-    response
 }

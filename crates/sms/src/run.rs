@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc, time::Instant};
 
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_indexer::{
@@ -16,20 +16,22 @@ use sesame_protocol::{
 };
 use sesame_receipts::{Log, LogError};
 use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    clients::Clients,
     clock,
     collateral::Shelf,
     config::Config,
+    health::Health,
     index::{self, IndexError},
     limits::Gate,
+    listen::{Listeners, Network, Server, Tls, TlsError, nothing_to_reload},
+    manager,
     metrics::Metrics,
     operator,
+    overload::Room,
     pool::Pool,
     reserve::Reserve,
     router::router,
@@ -81,6 +83,9 @@ pub enum ServeError {
     /// The check of the receipts died.
     #[error("the check of the log of receipts died, and with it the service")]
     CheckDied(#[source] tokio::task::JoinError),
+    /// Certificate or key cannot be used.
+    #[error("the service cannot speak TLS")]
+    Tls(#[from] TlsError),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[source] io::Error),
@@ -91,17 +96,26 @@ pub enum ServeError {
 /// # Errors
 /// When the service cannot start, or the mirror stops because a person has to look.
 pub async fn run(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let request_time = config.request_time;
-    let gate = Gate::new(&config.limits);
+    let (request_time, network) = (config.request_time, config.network.clone());
+    let clients = Clients::new(&network.trusted_proxies);
+    let gate = Gate::new(&config.limits, clients.clone());
     let data_dir = config.data_dir.clone();
-    let (service, mirror) = open(config).await?;
+    let listeners = listeners.into().with_surfaces().map_err(ServeError::Listener)?;
+    let metrics = Metrics::new(config.program.clone());
+    let tls = load_tls(&network, &metrics)?;
+    let (service, mirror) = open(config, metrics).await?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let address = listener.local_addr().map_err(ServeError::Listener)?;
-    tracing::info!(sms.identity = %service.address(), "serving at http://{address}");
+    for listener in &listeners {
+        listener.announce(service.address(), &network);
+    }
+    if let Some(first) = listeners.first() {
+        manager::serving(first.address);
+    }
+    tasks.spawn(manager::keep_alive(stop.clone()));
     let mirror = tasks.spawn({
         let stop = stop.clone();
         async move {
@@ -110,18 +124,12 @@ pub async fn run(
             result
         }
     });
-    let stopped = stop.clone();
-    let until = async move {
-        tokio::select! {
-            () = shutdown => {}
-            () = stopped.cancelled() => {}
-        }
-    };
     let service = Arc::new(service);
     tasks.spawn({
         let (service, stop) = (service.clone(), stop.clone());
         async move { service.shelf.keep_fresh(stop).await }
     });
+    tasks.spawn(Health::keep_asking(service.clone(), stop.clone()));
     operate(&data_dir, service.clone(), &stop, &tasks);
     let checked = tasks.spawn_blocking({
         let (service, stop) = (service.clone(), stop.clone());
@@ -134,18 +142,37 @@ pub async fn run(
             checked
         }
     });
-    let router = router(service, request_time, &gate);
+    let routed = listeners.into_iter().map(|listener| {
+        let router = router(service.clone(), request_time, &gate, listener.surfaces);
+        (listener, router)
+    });
+    let routed: Vec<_> = routed.collect();
     tasks.spawn(gate.forget_idle(stop.clone()));
-    let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(until)
-        .await
-        .map_err(ServeError::Listener);
+    match &tls {
+        Some(tls) => tasks.spawn(tls.clone().keep_current(stop.clone())),
+        None => tasks.spawn(nothing_to_reload(stop.clone())),
+    };
+    // What is under way is finished while the mirror still follows: nothing is answered from a stale one.
+    let leave = stop.child_token();
+    let _left_by_all = leave.clone().drop_guard();
+    let server = Server::new(network, clients, tls, leave.clone());
+    let until = async {
+        let _ = stop.run_until_cancelled(shutdown).await;
+        manager::stopping();
+        leave.cancel();
+    };
+    tokio::join!(server.serve(routed), until);
     stop.cancel();
     tasks.close();
     tasks.wait().await;
     mirror.await.map_err(ServeError::MirrorDied)??;
     checked.await.map_err(ServeError::CheckDied)??;
-    served
+    Ok(())
+}
+
+fn load_tls(network: &Network, metrics: &Metrics) -> Result<Option<Arc<Tls>>, TlsError> {
+    let files = network.tls.clone();
+    files.map(|files| Tls::load(files, metrics.tls_not_after.clone()).map(Arc::new)).transpose()
 }
 
 /// Serves the operator's socket until the service stops.
@@ -168,10 +195,11 @@ fn operate(data_dir: &Path, service: Shared, stop: &CancellationToken, tasks: &T
 }
 
 /// Opens everything that the service stands on, refusing what does not belong together.
-async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
+async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), ServeError> {
     let deployment = config.deployment.clone();
     let origin = index::origin(&deployment);
     let folder = &config.data_dir;
+    let kept_in = config.places().kinds();
     let opening = tokio::task::spawn_blocking({
         let config = config.clone();
         move || open_vault(&config)
@@ -192,7 +220,6 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
     // With connections of its own: a mirror that fails over is no concern of owners.
     let asked = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
-    let metrics = Metrics::new();
     let mirror = Mirror {
         nodes,
         view: view.clone(),
@@ -219,7 +246,7 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         sealing: Sealing::default(),
         token: keys.token,
         verifier: Verifier::new(config.policy),
-        shelf: Shelf::new(config.collateral)?,
+        shelf: Shelf::new(config.collateral)?.counting(metrics.collateral.clone()),
         view,
         nodes: asked,
         asking: Semaphore::new(ASKING),
@@ -227,12 +254,16 @@ async fn open(config: Config) -> Result<(Service, Mirror), ServeError> {
         receipts,
         receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
+        room: Arc::new(Room::new(config.limits.in_flight.get())),
         turns: Arc::new(Semaphore::new(TURNS)),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
         pulse,
         metrics,
         trust,
         freshness: Freshness { max_lag: config.max_lag, max_head_age: config.max_head_age },
+        health: Health::new(Instant::now()),
+        since: Instant::now(),
+        kept_in,
     };
     Ok((service, mirror))
 }

@@ -8,7 +8,11 @@ use sesame_attestation::{TokenKey, Verifier};
 use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Nodes, Pulse};
 use sesame_protocol::{
-    receipts::ReceiptLogKey, results::TaskDomain, signature::Signer, status::Trust, typed::Domain,
+    receipts::ReceiptLogKey,
+    results::TaskDomain,
+    signature::Signer,
+    status::{KeyProvider, Trust, VaultStore},
+    typed::Domain,
 };
 use sesame_receipts::Log;
 use sesame_vault::Vault;
@@ -18,7 +22,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     clock,
     collateral::Shelf,
+    health::Health,
     metrics::Metrics,
+    overload::{Place, Room},
     pool::Pool,
     problem::{ApiError, Code},
     reserve::Reserve,
@@ -27,7 +33,7 @@ use crate::{
 };
 
 /// Demands an answer at this block or later.
-const MIN_BLOCK: &str = "sesame-min-block";
+pub(crate) const MIN_BLOCK: &str = "sesame-min-block";
 
 /// One running service.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub(crate) struct Service {
     pub(crate) receipts_key: ReceiptLogKey,
     pub(crate) trust: Trust,
     pub(crate) reserve: Reserve,
+    /// Bounds what is worked on at a time.
+    pub(crate) room: Arc<Room>,
     /// Bounds the memory that answers with secrets take together.
     pub(crate) turns: Arc<Semaphore>,
     /// Where evidence is verified.
@@ -58,6 +66,11 @@ pub(crate) struct Service {
     pub(crate) pulse: watch::Receiver<Pulse>,
     pub(crate) metrics: Metrics,
     pub(crate) freshness: Freshness,
+    pub(crate) health: Health,
+    /// When it was opened.
+    pub(crate) since: Instant,
+    /// Where its secrets and their keys are, in one word each.
+    pub(crate) kept_in: (VaultStore, KeyProvider),
 }
 
 /// Turns that there are: a bundle takes [`BUNDLE_TURNS`] of them, a single secret one.
@@ -98,13 +111,19 @@ impl Service {
         }
         snapshot.ok_or_else(|| sesame_indexer::Unready::Starting.into())
     }
+
+    /// A place to be worked on, unless the service is overloaded.
+    pub(crate) fn place(&self) -> Result<Place, ApiError> {
+        self.room.place()
+    }
 }
 
 /// Runs what blocks (database, cryptography) off the async threads, and leaves nothing of it on their stacks.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(move || wiped(work)).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(|| wiped(work))).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(&error)),
     }
@@ -115,7 +134,7 @@ pub(crate) async fn holding<H: Send + 'static, T: Send + 'static>(
     held: H,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    blocking(move || {
+    off_thread(move || {
         let _held = held;
         work()
     })

@@ -43,6 +43,7 @@ impl ServeError {
             Self::Node(_) | Self::Collateral(_) => Stop::Configuration,
             Self::Keys(error) => of_keys(error),
             Self::Identity(_) | Self::Token(_) => Stop::Keys,
+            Self::Tls(_) => Stop::Configuration,
             Self::Vault(error) => of_vault(error),
             Self::Index(error) => of_index(error),
             Self::Receipts(error) => of_receipts(error),
@@ -54,7 +55,9 @@ impl ServeError {
 }
 
 fn of_keys(error: &KeyError) -> Stop {
-    if matches!(error, KeyError::Token { .. }) { Stop::Unavailable } else { Stop::Keys }
+    // A PIN that was refused is not tried again and again by a supervisor: the token would lock itself.
+    let passes = matches!(error, KeyError::Token { of_pin: false, .. });
+    if passes { Stop::Unavailable } else { Stop::Keys }
 }
 
 fn of_vault(error: &VaultError) -> Stop {

@@ -15,6 +15,7 @@ use sesame_protocol::{
         SealingKeyRotated,
     },
     signature::{SignatureError, Signer},
+    status::{KeyProvider, VaultStore},
 };
 use sesame_vault::{Contents, KeyError, KeyFile, Restore, Rotated, Tally, Vault, VaultError};
 
@@ -60,6 +61,15 @@ impl Places {
         Self { keys, ..self }
     }
 
+    /// Where secrets and new keys are, in one word each.
+    pub(crate) fn kinds(&self) -> (VaultStore, KeyProvider) {
+        let store = match self.records {
+            Location::Postgres(_) => VaultStore::Postgres,
+            Location::Folder(_) | _ => VaultStore::Rocksdb,
+        };
+        (store, provider(&self.keys))
+    }
+
     pub(crate) fn hold_a_vault(&self) -> Result<bool, VaultError> {
         self.records.holds_a_vault()
     }
@@ -73,6 +83,15 @@ impl Places {
     fn open_existing(&self, deployment: &Deployment) -> Result<Vault, VaultError> {
         let (chain, registry) = (deployment.chain_id, deployment.asset_registry);
         Vault::open_existing(&self.records, &self.keys, chain, registry)
+    }
+}
+
+/// Where keys are made.
+fn provider(keys: &KeySource) -> KeyProvider {
+    match keys {
+        KeySource::Pkcs11(_) => KeyProvider::Pkcs11,
+        KeySource::Either(first, _) => provider(first),
+        KeySource::Folder(_) | _ => KeyProvider::File,
     }
 }
 

@@ -52,6 +52,8 @@ pub enum KeyError {
         token: String,
         /// Why, and what to do.
         reason: String,
+        /// It refused the PIN. A token counts that, and locks itself: another attempt is for a person to make.
+        of_pin: bool,
     },
     /// A key of a token does not protect what a key-encryption key has to.
     #[error("the key {id} of the HSM's token {token} is refused: {reason}")]

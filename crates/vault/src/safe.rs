@@ -215,6 +215,22 @@ impl Vault {
         KeyInUse { key: key.id(), place: key.place(), next: self.keys.place() }
     }
 
+    /// Whether the store answers. Blocks for as long as it takes to.
+    ///
+    /// # Errors
+    /// When it does not, or has lost what every vault has.
+    pub fn reach(&self) -> Result<(), VaultError> {
+        self.home.check(&self.store.fact(ORIGIN)?.ok_or(VaultError::Damaged)?)
+    }
+
+    /// Whether the key that seals can be used, wherever it is computed. Blocks as [`Self::reach`] does.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn try_key(&self) -> Result<(), VaultError> {
+        self.ring().try_sealing(&self.home.origin())
+    }
+
     /// The keys as this process knows them.
     pub(crate) fn ring(&self) -> Arc<Ring> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()

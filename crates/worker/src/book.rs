@@ -11,7 +11,7 @@ use sesame_chain::PurchasedTask;
 use sesame_domain::{BlockRef, TaskId};
 use tokio::time::Instant;
 
-use crate::error::Again;
+use crate::{error::Again, run::Bought};
 
 /// How often a task is tried whose TEE breaks down, or whose folder cannot be used.
 const FEW: u32 = 5;
@@ -217,12 +217,12 @@ impl Book {
     }
 
     /// Reported tasks that no reorg can undo any more once the chain still has their result, at most `most`.
-    pub(crate) fn deep(&self, head: u64, depth: u64, most: usize) -> Vec<TaskId> {
+    pub(crate) fn deep(&self, head: u64, depth: u64, most: usize) -> Vec<Bought> {
         let deep = |open: &&Open| match open.state {
             State::Reported(at) => at.saturating_add(depth) <= head,
             State::Queued(_) | State::Waiting(_) | State::Running => false,
         };
-        self.open().filter(deep).map(|open| open.purchase.id).take(most).collect()
+        self.open().filter(deep).map(|open| Bought::of(&open.purchase)).take(most).collect()
     }
 
     /// A reported task needs nothing any more.
@@ -453,13 +453,16 @@ mod tests {
         while book.next().is_some() {}
         end(&mut book, 1, Ended::Reported(100));
         end(&mut book, 2, Ended::Reported(100));
-        assert!(book.deep(163, 64, 9).is_empty());
-        assert_eq!(book.deep(164, 64, 9), [id(1), id(2)]);
-        assert_eq!(book.deep(164, 64, 1), [id(1)]);
+        let deep = |book: &Book, head, most| -> Vec<TaskId> {
+            book.deep(head, 64, most).iter().map(|bought| bought.task).collect()
+        };
+        assert!(deep(&book, 163, 9).is_empty());
+        assert_eq!(deep(&book, 164, 9), [id(1), id(2)]);
+        assert_eq!(deep(&book, 164, 1), [id(1)]);
         assert_eq!(book.resume(100, NOW), 1, "until then it has to be found again");
         book.settled(id(1));
         book.undone(id(2));
-        assert_eq!((next(&mut book), book.deep(164, 64, 9)), (Some(2), vec![]));
+        assert_eq!((next(&mut book), deep(&book, 164, 9)), (Some(2), vec![]));
     }
 
     #[test]

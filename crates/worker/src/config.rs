@@ -1,14 +1,21 @@
 //! What a worker is told.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use prometheus_client::registry::Registry;
 use sesame_chain::{Deployment, PurchasedTask};
 use sesame_domain::AssetId;
 use sesame_enclave::HostOptions;
 use url::Url;
 
-use crate::{TaskError, Tee};
+use crate::{Runner, TaskError, Tee, WorkerError};
 
 /// How many tasks run at a time unless told otherwise.
 pub const DEFAULT_PARALLEL: usize = 2;
@@ -45,6 +52,27 @@ pub struct Config {
     pub drain_timeout: Option<Duration>,
     /// Where to serve metrics; nowhere unless said.
     pub metrics: Option<SocketAddr>,
+    /// What is measured of the program around the worker; served with the worker's own metrics.
+    pub program: Arc<Registry>,
+}
+
+impl Config {
+    /// The same with the paths that TEEs are told of as they are from anywhere.
+    ///
+    /// # Errors
+    /// When the file that authorizes to storage is not there, or cannot be shown to the TEE.
+    pub(crate) fn settled(mut self, work_dir: &Path) -> Result<Self, WorkerError> {
+        work_dir.clone_into(&mut self.work_dir);
+        if let Some(file) = &mut self.options.result_authorization {
+            if matches!(self.tee.runner, Runner::Gramine(_)) {
+                return Err(WorkerError::NoAuthorizationInGramine);
+            }
+            let found = file.canonicalize();
+            *file = found
+                .map_err(|source| WorkerError::Authorization { path: file.clone(), source })?;
+        }
+        Ok(self)
+    }
 }
 
 /// Which tasks a worker runs: those of listed apps by listed requesters. An empty list lets in any.

@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use sesame_chain::ChainError;
 use sesame_domain::{AssetId, EnclaveId, TaskStatus};
 use sesame_enclave::{
+    PREPARE_LIMIT,
     channel::{Failure, Step},
     content::ContentError,
 };
@@ -32,6 +33,20 @@ pub enum WorkerError {
         /// Which folder.
         path: PathBuf,
     },
+    /// What authorizes to the operator's storage cannot be found.
+    #[error("cannot find the authorization for results at {}", path.display())]
+    Authorization {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An enclave of Gramine sees the files of its manifest and the tasks' folders alone.
+    #[error(
+        "no enclave of Gramine can read the authorization for results: its manifest has no such file"
+    )]
+    NoAuthorizationInGramine,
     /// The metrics cannot be served there.
     #[error("cannot serve metrics at {address}")]
     Metrics {
@@ -71,6 +86,14 @@ pub enum TaskError {
     /// The chain knows no such task: it never did, or a reorg undid the purchase.
     #[error("the chain knows no such task")]
     Unknown,
+    /// The node has not got to the block of the purchase, and knows no such task.
+    #[error("the node is at block {head}, and the task was bought in block {block}")]
+    Behind {
+        /// The node's newest block.
+        head: u64,
+        /// The purchase's.
+        block: u64,
+    },
     /// The order names another worker.
     #[error("the order names another worker")]
     NotOurs,
@@ -156,6 +179,11 @@ impl TaskError {
         match self {
             Self::App(error) => until_deadline(error.is_retryable()),
             Self::Chain(error) => until_deadline(passes(error)),
+            Self::Behind { .. } => Again::UntilDeadline,
+            // Whoever keeps a run waiting could keep others waiting as long as that.
+            Self::Failed(failure) if failure.retryable && failure.code == PREPARE_LIMIT => {
+                Again::Few
+            }
             Self::Failed(failure) => until_deadline(failure.retryable),
             Self::Tee(_)
             | Self::Silent { .. }
@@ -182,6 +210,7 @@ impl TaskError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown_task",
+            Self::Behind { .. } => "node_behind",
             Self::NotOurs => "not_ours",
             Self::WrongSms => "wrong_sms",
             Self::AppNotAllowed(_) => "app_not_allowed",
@@ -221,6 +250,24 @@ pub(crate) const fn passes(error: &ChainError) -> bool {
     )
 }
 
+/// Why transactions come to nothing, in one of few words.
+pub(crate) const TRANSACTION_FAILURES: [&str; 4] = ["not_mined", "rejected", "reverted", "refused"];
+
+/// Which of [`TRANSACTION_FAILURES`] it is; none if the chain was not told, or did not answer.
+pub(crate) const fn transaction_failure(error: &ChainError) -> Option<&'static str> {
+    if matches!(error, ChainError::NotMined { .. }) {
+        Some("not_mined")
+    } else if matches!(error, ChainError::Rejected { .. }) {
+        Some("rejected")
+    } else if matches!(error, ChainError::Reverted { .. }) {
+        Some("reverted")
+    } else if matches!(error, ChainError::Refused(_)) {
+        Some("refused")
+    } else {
+        None
+    }
+}
+
 /// What a launcher may say of a failure, as [`sesame_enclave::LaunchError::code`] names it.
 const CODES: &[&str] = &[
     "app_does_not_start",
@@ -248,6 +295,7 @@ const CODES: &[&str] = &[
     "output_limit",
     "output_refused",
     "params_refused",
+    PREPARE_LIMIT,
     "result_not_packed",
     "result_not_stored",
     "sms_refused",
@@ -300,6 +348,17 @@ mod tests {
         for code in ["", "Denied", "denied ", "a\nb", &"x".repeat(10_000)] {
             assert_eq!(failure(code).code(), "other_failure", "{code:?}");
         }
+    }
+
+    #[test]
+    fn who_keeps_a_run_waiting_does_not_do_so_until_the_deadline() {
+        let again = |code: &str, retryable| {
+            let (code, detail, reasons) = (code.to_owned(), String::new(), Vec::new());
+            TaskError::Failed(Failure { code, detail, retryable, reasons }).again()
+        };
+        assert_eq!(again(PREPARE_LIMIT, true), Again::Few);
+        assert_eq!(again(PREPARE_LIMIT, false), Again::Never);
+        assert_eq!(again("data_unavailable", true), Again::UntilDeadline);
     }
 
     #[test]

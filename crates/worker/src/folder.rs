@@ -1,19 +1,21 @@
 //! The folder of one task: the app's copy while it runs, what it put out, and a result that the chain may not have for good yet.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use sesame_domain::TaskId;
+use sesame_enclave::scratch;
 use sesame_protocol::results::SignedResult;
 use tokio::time::{Instant, sleep};
 
 const APP: &str = "app";
 const LOG: &str = "launcher.log";
+const TEE: &str = "tee";
 const OUT: &str = "out";
 const RESULT: &str = "result.json";
 const NEW_RESULT: &str = "result.json.new";
@@ -30,17 +32,29 @@ impl Folder {
         Self(work_dir.join(task.to_string()))
     }
 
+    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// What the TEE writes to, and all of the folder that it is shown.
+    pub(crate) fn tee(&self) -> PathBuf {
+        self.0.join(TEE)
+    }
+
+    fn out(&self) -> PathBuf {
+        self.tee().join(OUT)
     }
 
     pub(crate) fn app(&self) -> PathBuf {
         self.0.join(APP)
     }
 
-    /// The app's copy, still empty.
+    /// The app's copy, still empty. In a container it is run by another user than this one; here nobody else gets to it.
     pub(crate) fn new_app(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.app())
+        let app = OpenOptions::new().write(true).create_new(true).mode(0o700).open(self.app())?;
+        app.set_permissions(Permissions::from_mode(0o755))?;
+        Ok(app)
     }
 
     /// Waits until the TEE of an earlier run has ended: it ends by itself when its worker does, but not at that moment. A
@@ -69,17 +83,21 @@ impl Folder {
 
     /// Removes what an earlier attempt left and makes the folder anew.
     pub(crate) fn renew(&self) -> io::Result<()> {
-        missing_is_fine(fs::remove_dir_all(&self.0))?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        scratch::remove(&self.0)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(self.tee())?;
         self.0.parent().map_or(Ok(()), sync)
     }
 
     /// A new file, locked until all have closed it who were given it.
     pub(crate) fn new_file(&self, name: &str) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(self.0.join(name))?;
+        let file = self.create(name)?;
         file.lock()?;
         Ok(file)
+    }
+
+    /// A new file: whatever has this name, a link to elsewhere included, is an error.
+    fn create(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.0.join(name))
     }
 
     /// The result of an earlier attempt, if it got that far.
@@ -93,10 +111,12 @@ impl Folder {
 
     /// Keeps a result so that it outlives this process and a loss of power, with the output that it is about.
     pub(crate) fn keep_result(&self, result: &SignedResult) -> io::Result<()> {
-        missing_is_fine(sync_all(&self.0.join(OUT)))?;
+        missing_is_fine(sync_all(&self.out()))?;
         let (new, path) = (self.0.join(NEW_RESULT), self.0.join(RESULT));
-        fs::write(&new, serde_json::to_vec(result)?)?;
-        sync(&new)?;
+        missing_is_fine(fs::remove_file(&new))?;
+        let mut file = self.create(NEW_RESULT)?;
+        file.write_all(&serde_json::to_vec(result)?)?;
+        file.sync_all()?;
         fs::rename(new, path)?;
         sync(&self.0)
     }
@@ -112,7 +132,7 @@ impl Folder {
     /// The run gave no result: its logs stay, what it put out does not.
     pub(crate) fn give_up(&self) {
         self.sweep();
-        let _ = fs::remove_dir_all(self.0.join(OUT));
+        let _ = scratch::remove(&self.out());
     }
 
     /// The chain has the result for good: its output and its logs stay.
@@ -169,21 +189,48 @@ mod tests {
         let folder = Folder::of(work_dir.path(), TaskId::default());
         assert_eq!(folder.result().unwrap(), None);
         folder.renew().unwrap();
-        fs::create_dir_all(folder.path().join("out/deep")).unwrap();
-        fs::write(folder.path().join("out/deep/file"), "42").unwrap();
+        fs::create_dir_all(folder.out().join("deep")).unwrap();
+        fs::write(folder.out().join("deep/file"), "42").unwrap();
         folder.keep_result(&result()).unwrap();
         let again = Folder::of(work_dir.path(), TaskId::default());
         assert_eq!(again.result().unwrap(), Some(result()));
         fs::write(folder.app(), "app").unwrap();
-        fs::write(folder.path().join("stdout.txt"), "said").unwrap();
+        fs::write(folder.tee().join("stdout.txt"), "said").unwrap();
         folder.sweep();
-        assert!(!folder.app().exists() && folder.path().join("stdout.txt").exists());
+        assert!(!folder.app().exists() && folder.tee().join("stdout.txt").exists());
         assert_eq!(folder.result().unwrap(), Some(result()));
         folder.settle();
-        assert!(folder.path().join("out/deep/file").exists());
+        assert!(folder.out().join("deep/file").exists());
         assert_eq!(folder.result().unwrap(), None);
         folder.renew().unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.tee()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_that_waits_for_the_result_is_not_followed() {
+        let work_dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(work_dir.path(), TaskId::default());
+        folder.renew().unwrap();
+        let elsewhere = work_dir.path().join("elsewhere");
+        fs::write(&elsewhere, "the host's").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join(NEW_RESULT)).unwrap();
+        folder.keep_result(&result()).unwrap();
+        assert_eq!(fs::read_to_string(elsewhere).unwrap(), "the host's");
+        assert_eq!(folder.result().unwrap(), Some(result()));
+        std::os::unix::fs::symlink(work_dir.path(), folder.path().join("launcher.log")).unwrap();
+        assert!(folder.new_file("launcher.log").is_err());
+    }
+
+    #[test]
+    fn the_apps_copy_can_be_executed_and_is_shown_to_nobody_else() {
+        let work_dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(work_dir.path(), TaskId::default());
+        folder.renew().unwrap();
+        let mode = |file: File| file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(folder.new_app().unwrap()), 0o755);
+        assert_eq!(mode(File::open(folder.path()).unwrap()), 0o700);
+        assert_eq!(mode(File::open(folder.tee()).unwrap()), 0o700);
     }
 
     #[test]
@@ -202,11 +249,11 @@ mod tests {
         let work_dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(work_dir.path(), TaskId::default());
         folder.renew().unwrap();
-        fs::create_dir(folder.path().join("out")).unwrap();
-        fs::write(folder.path().join("out/partial"), "4").unwrap();
-        fs::write(folder.path().join("stderr.txt"), "said").unwrap();
+        fs::create_dir(folder.out()).unwrap();
+        fs::write(folder.out().join("partial"), "4").unwrap();
+        fs::write(folder.tee().join("stderr.txt"), "said").unwrap();
         folder.give_up();
-        assert!(!folder.path().join("out").exists() && folder.path().join("stderr.txt").exists());
+        assert!(!folder.out().exists() && folder.tee().join("stderr.txt").exists());
     }
 
     /// The lock goes where the open file goes, so what a run's children hold counts.

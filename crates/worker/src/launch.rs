@@ -204,6 +204,7 @@ mod tests {
             options: sesame_enclave::HostOptions::default(),
             drain_timeout: None,
             metrics: None,
+            program: std::sync::Arc::default(),
         };
         let task = TaskId(B256::repeat_byte(7));
         let folder = Folder::of(&config.work_dir, task);
@@ -251,7 +252,8 @@ mod tests {
     }
 
     const LIMITS: &str = "--app-memory-mib 4096 --app-output-mib 1024 --app-processes 1024 \
-        --max-content-bytes 17179869184 --max-input-bytes 1073741824 --input-seconds 600 --allow-result-proxy false";
+        --max-content-bytes 17179869184 --max-input-bytes 1073741824 --input-seconds 600 \
+        --prepare-seconds 3600 --allow-network false --allow-result-proxy false";
 
     #[tokio::test]
     async fn gramine_is_started_with_its_manifest_and_one_variable() {
@@ -266,7 +268,7 @@ mod tests {
         assert_eq!(config.tee.enclave_id(b"any app", Address::ZERO).unwrap(), enclave);
         let (before, after) = told(&config, &log);
         assert_eq!(before, "sesame-enclave");
-        let expected = "--sms-url http://127.0.0.1:1/ --deadline DEADLINE --work-dir /jobs/TASK --sandbox none";
+        let expected = "--sms-url http://127.0.0.1:1/ --deadline DEADLINE --work-dir /jobs/TASK/tee --sandbox none";
         assert_eq!(after, format!("{expected} {LIMITS}"));
         assert_eq!(log.lines().nth(1).unwrap(), manifest.path().to_str().unwrap());
         assert!(!log.contains("CARGO"), "{log}");
@@ -283,14 +285,58 @@ mod tests {
         let (before, after) = told(&config, &log);
         let task = format!("/jobs/0x{}", "07".repeat(32));
         let expected = format!(
-            "run --rm --interactive --read-only --cap-drop=ALL --security-opt=no-new-privileges --ulimit=core=0:0 \
+            "run --rm --interactive --read-only --cap-drop=ALL --cap-add=CHOWN --cap-add=DAC_READ_SEARCH --cap-add=KILL --cap-add=SETGID \
+             --cap-add=SETUID --security-opt=no-new-privileges --ulimit=core=0:0 \
              --memory=4096m --memory-swap=4096m --pids-limit=1024 --shm-size=4096m --tmpfs=/tmp:rw,nosuid,nodev,size=4096m \
-             --volume=/sys/kernel/config/tsm:/sys/kernel/config/tsm --volume={task}:{task} --volume={task}/app:/app/main:ro \
+             --volume=/sys/kernel/config/tsm:/sys/kernel/config/tsm --volume={task}/tee:{task}/tee --volume={task}/app:/app/main:ro \
              sesame:1 run --tee auto --app /app/main --sms-identity {}",
             config.sms_identity
         );
         assert_eq!(before, expected);
-        assert!(after.ends_with(&format!("--sandbox none {LIMITS}")), "{after}");
+        assert!(after.ends_with(&format!("--sandbox user {LIMITS}")), "{after}");
+    }
+
+    #[tokio::test]
+    async fn a_container_is_shown_what_authorizes_to_the_storage_and_an_enclave_cannot_be() {
+        let script = format!("echo \"$*\" >&2\n{}", result());
+        let enclave = EnclaveId(B256::repeat_byte(9));
+        let oci = Runner::Oci(Oci { program: "podman".into(), image: "sesame:1".into(), enclave });
+        let gramine = Runner::Gramine(Gramine {
+            program: "gramine-sgx".into(),
+            folder: "build".into(),
+            enclave,
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("authorization");
+        let with = |config: &Config, runner: &Runner| {
+            let mut config = config.clone();
+            config.options.result_authorization =
+                Some(folder.path().join(".").join("authorization"));
+            config.tee.runner = runner.clone();
+            config.settled(folder.path())
+        };
+        let (config, _, _) = with_tee(&script, 20).await;
+        let missing = with(&config, &oci).unwrap_err();
+        assert!(matches!(missing, crate::WorkerError::Authorization { .. }), "{missing}");
+        fs::write(&file, "Bearer x").unwrap();
+        let refused = with(&config, &gramine).unwrap_err();
+        assert!(matches!(refused, crate::WorkerError::NoAuthorizationInGramine), "{refused}");
+        let config = with(&config, &oci).unwrap();
+        let task = Folder::of(folder.path(), TaskId::default());
+        let told = Told {
+            task: TaskId::default(),
+            sms_identity: config.sms_identity,
+            sms_url: &config.sms_url,
+            deadline: 1,
+            folder: &task,
+            options: &config.options,
+        };
+        let command = format!("{:?}", config.tee.command(&told).as_std());
+        let file = file.canonicalize().unwrap();
+        let shown = format!("--volume={}:/run/result-authorization:ro", file.display());
+        assert!(command.contains(&shown), "{command}");
+        let told = "\"--result-authorization-file\" \"/run/result-authorization\"";
+        assert!(command.contains(told), "{command}");
     }
 
     #[tokio::test]

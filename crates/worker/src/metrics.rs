@@ -14,7 +14,7 @@ use axum::{
     routing::get,
 };
 use prometheus_client::{
-    encoding::text,
+    encoding::text::{encode_eof, encode_registry},
     metrics::{
         counter::Counter,
         family::Family,
@@ -23,20 +23,28 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use sesame_chain::ChainError;
 use tokio::net::TcpListener;
 
-use crate::{WorkerError, book::Counts};
+use crate::{
+    WorkerError,
+    book::Counts,
+    error::{TRANSACTION_FAILURES, transaction_failure},
+};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Ended = [(&'static str, &'static str); 2];
 type Step = [(&'static str, &'static str); 1];
+type Reason = [(&'static str, &'static str); 1];
 type Height = Gauge<u64, AtomicU64>;
 
 /// Numbers of one running worker. A clone counts with the original.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
+    /// Those of the program around it.
+    program: Arc<Registry>,
     tasks: Family<Ended, Counter>,
     attempts: Counter,
     retries: Counter,
@@ -46,6 +54,8 @@ pub(crate) struct Metrics {
     steps: Family<Step, Histogram, fn() -> Histogram>,
     last_block: Height,
     node_failures: Counter,
+    failed_transactions: Family<Reason, Counter>,
+    draining: Gauge,
 }
 
 /// 50 ms to 27 minutes.
@@ -54,7 +64,7 @@ fn buckets() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(program: Arc<Registry>) -> Self {
         let mut registry = Registry::with_prefix("sesame_worker");
         let tasks = Family::default();
         let steps = Family::new_with_constructor(buckets as fn() -> Histogram);
@@ -76,8 +86,14 @@ impl Metrics {
         registry.register("last_block", help, last_block.clone());
         let help = "Questions for new tasks that the node did not answer";
         registry.register("node_failures", help, node_failures.clone());
-        Self {
+        let (failed_transactions, draining) = (Family::default(), Gauge::default());
+        let help = "Transactions that came to nothing, by why";
+        registry.register("failed_transactions", help, failed_transactions.clone());
+        let help = "1 while no task begins and running ones end";
+        registry.register("draining", help, draining.clone());
+        let new = Self {
             registry: Arc::new(registry),
+            program,
             tasks,
             attempts,
             retries,
@@ -87,6 +103,20 @@ impl Metrics {
             steps,
             last_block,
             node_failures,
+            failed_transactions,
+            draining,
+        };
+        new.begin_at_zero();
+        new
+    }
+
+    /// A counter that starts with its first event hides that event from whoever asks for increases.
+    fn begin_at_zero(&self) {
+        for outcome in ["completed", "over"] {
+            drop(self.tasks.get_or_create(&[("outcome", outcome), ("code", "none")]));
+        }
+        for reason in TRANSACTION_FAILURES {
+            drop(self.failed_transactions.get_or_create(&[("reason", reason)]));
         }
     }
 
@@ -115,6 +145,17 @@ impl Metrics {
         self.node_failures.inc();
     }
 
+    /// What was asked of the chain failed: a transaction, maybe.
+    pub(crate) fn transaction_failed(&self, error: &ChainError) {
+        if let Some(reason) = transaction_failure(error) {
+            self.failed_transactions.get_or_create(&[("reason", reason)]).inc();
+        }
+    }
+
+    pub(crate) fn drains(&self) {
+        self.draining.set(1);
+    }
+
     pub(crate) fn stand(&self, counts: Counts) {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.running.set(number(counts.running));
@@ -124,7 +165,9 @@ impl Metrics {
 
     fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.program)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 
@@ -158,17 +201,22 @@ async fn answer(State(metrics): State<Metrics>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::B256;
+
     use super::*;
 
     #[test]
     fn the_names_are_those_of_the_readme() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::default());
         metrics.ended("failed", "denied");
         metrics.took("attested", Duration::from_millis(70));
         metrics.began();
         metrics.tries_again();
         metrics.node_failed();
         metrics.searched(7);
+        let waited = Duration::from_secs(9);
+        metrics.transaction_failed(&ChainError::NotMined { transaction: B256::ZERO, waited });
+        metrics.drains();
         metrics.stand(Counts { queued: 1, waiting: 2, running: 3 });
         let text = metrics.text().unwrap();
         for line in [
@@ -180,6 +228,9 @@ mod tests {
             "sesame_worker_waiting 2",
             "sesame_worker_last_block 7",
             "sesame_worker_node_failures_total 1",
+            r#"sesame_worker_failed_transactions_total{reason="not_mined"} 1"#,
+            r#"sesame_worker_failed_transactions_total{reason="rejected"} 0"#,
+            "sesame_worker_draining 1",
             r#"sesame_worker_step_seconds_count{step="attested"} 1"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

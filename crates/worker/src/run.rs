@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use sesame_chain::{Contracts, PurchasedTask, Report};
+use sesame_chain::{ChainError, Contracts, PurchasedTask, Report};
 use sesame_domain::{AssetSnapshot, TaskId, TaskStatus};
 use sesame_enclave::{channel::Step, content};
 use sesame_protocol::results::SignedResult;
@@ -16,7 +16,6 @@ use url::Url;
 
 use crate::{
     Config, TaskError,
-    error::passes,
     folder::Folder,
     launch::{Launch, launch},
     metrics::Metrics,
@@ -31,6 +30,9 @@ const APP_TIME: Duration = Duration::from_secs(600);
 
 /// How long the TEE of an earlier run may take to end once its worker is gone.
 const LEFTOVER: Duration = Duration::from_secs(30);
+
+/// The pause before a node is asked once more that knows no such task.
+const SECOND_THOUGHT: Duration = Duration::from_secs(2);
 
 /// How often the chain is asked whether a running task is still to be run.
 const WATCH: Duration = Duration::from_secs(5);
@@ -57,7 +59,8 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(config: Config, contracts: Contracts) -> Self {
-        Self { config, contracts, metrics: Metrics::new(), stop: CancellationToken::new() }
+        let metrics = Metrics::new(config.program.clone());
+        Self { config, contracts, metrics, stop: CancellationToken::new() }
     }
 
     pub(crate) fn folder(&self, task: TaskId) -> Folder {
@@ -103,7 +106,8 @@ pub(crate) async fn run_purchase(
     folder.sweep();
     let begun = Instant::now();
     let deadline = purchase.order.deadline;
-    let outcome = host.unless_stopped(report(&host.contracts, task, deadline, &result)).await?;
+    let reported = report(host, Bought::of(purchase), deadline, &result);
+    let outcome = host.unless_stopped(reported).await?;
     if outcome == Outcome::Completed {
         host.metrics.took("reported", begun.elapsed());
         info!(task.id = %task, result.digest = %result.digest, "task {task} completed");
@@ -114,7 +118,9 @@ pub(crate) async fn run_purchase(
 /// What the chain says of the task, if it is one that this worker may run.
 async fn check(host: &Host, purchase: &PurchasedTask) -> Result<TaskStatus, TaskError> {
     let order = &purchase.order;
-    let facts = host.contracts.task(purchase.id).await?.ok_or(TaskError::Unknown)?;
+    let bought = Bought::of(purchase);
+    let contracts = &host.contracts;
+    let facts = known(bought, || contracts.task(bought.task), || head(contracts)).await?;
     if facts.worker != host.contracts.account() {
         return Err(TaskError::NotOurs);
     }
@@ -125,6 +131,57 @@ async fn check(host: &Host, purchase: &PurchasedTask) -> Result<TaskStatus, Task
         return Err(TaskError::Overdue { deadline: order.deadline });
     }
     Ok(facts.status)
+}
+
+/// Which task, and how high the chain has to be to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bought {
+    pub(crate) task: TaskId,
+    pub(crate) block: u64,
+}
+
+impl Bought {
+    pub(crate) fn of(purchase: &PurchasedTask) -> Self {
+        Self { task: purchase.id, block: purchase.block.number }
+    }
+}
+
+/// How a task stands that was found on the chain.
+pub(crate) async fn status_of(
+    contracts: &Contracts,
+    bought: Bought,
+) -> Result<TaskStatus, TaskError> {
+    known(bought, || contracts.task_status(bought.task), || head(contracts)).await
+}
+
+async fn head(contracts: &Contracts) -> Result<u64, ChainError> {
+    Ok(contracts.head().await?.number)
+}
+
+/// What the chain says of a task that was found on it. That there is no such task is believed only of a node that has got to the
+/// block of its purchase, and says so twice: others are behind, and a reorg goes on for a moment.
+async fn known<T, Asked, Seen>(
+    bought: Bought,
+    ask: impl Fn() -> Asked,
+    head: impl Fn() -> Seen,
+) -> Result<T, TaskError>
+where
+    Asked: Future<Output = Result<Option<T>, ChainError>>,
+    Seen: Future<Output = Result<u64, ChainError>>,
+{
+    for asked in 0..2 {
+        if let Some(found) = ask().await? {
+            return Ok(found);
+        }
+        let head = head().await?;
+        if head < bought.block {
+            return Err(TaskError::Behind { head, block: bought.block });
+        }
+        if asked == 0 {
+            tokio::time::sleep(SECOND_THOUGHT).await;
+        }
+    }
+    Err(TaskError::Unknown)
 }
 
 /// Everything up to the result. Nothing is written to the chain before what would run is known to be the pinned enclave.
@@ -158,7 +215,7 @@ async fn produce(
         progress: &|step| steps.done(name(step)),
     };
     debug!(task.id = %task, order.deadline, "task {task} launched");
-    let result = launch(launched, now, called_off(host, task)).await?;
+    let result = launch(launched, now, called_off(host, Bought::of(purchase))).await?;
     keep(folder, &result).await;
     Ok(result)
 }
@@ -243,19 +300,20 @@ const fn name(step: Step) -> &'static str {
 }
 
 /// Ready with the reason once a running task is not to be run any more. One whose start a reorg undid is started again.
-async fn called_off(host: &Host, task: TaskId) -> TaskError {
+async fn called_off(host: &Host, bought: Bought) -> TaskError {
+    let task = bought.task;
     let watched = async {
         loop {
             tokio::time::sleep(WATCH).await;
-            match host.contracts.task_status(task).await {
-                Ok(Some(status)) if status.is_final() => return TaskError::Over(status),
-                Ok(Some(TaskStatus::Purchased)) => {
+            match status_of(&host.contracts, bought).await {
+                Ok(status) if status.is_final() => return TaskError::Over(status),
+                Ok(TaskStatus::Purchased) => {
                     if let Err(error) = start(&host.contracts, task).await {
                         debug!(task.id = %task, %error, "task {task} cannot be started again");
                     }
                 }
-                Ok(None) => return TaskError::Unknown,
-                Ok(Some(_)) | Err(_) => {}
+                Err(TaskError::Unknown) => return TaskError::Unknown,
+                Ok(_) | Err(_) => {}
             }
         }
     };
@@ -279,19 +337,23 @@ async fn start(contracts: &Contracts, task: TaskId) -> Result<(), TaskError> {
 
 /// Reports the result until the chain has it or takes it no more.
 async fn report(
-    contracts: &Contracts,
-    task: TaskId,
+    host: &Host,
+    bought: Bought,
     deadline: u64,
     result: &SignedResult,
 ) -> Result<Outcome, TaskError> {
+    let task = bought.task;
     let mut attempts = 0;
     loop {
-        let error = match report_once(contracts, task, result).await {
-            Err(TaskError::Chain(error)) => error,
+        let error = match report_once(&host.contracts, bought, result).await {
+            Err(error @ (TaskError::Chain(_) | TaskError::Behind { .. })) => error,
             ended => return ended,
         };
-        if !passes(&error) {
-            return Err(error.into());
+        if !error.is_retryable() {
+            return Err(error);
+        }
+        if let TaskError::Chain(error) = &error {
+            host.metrics.transaction_failed(error);
         }
         if now() > deadline {
             return Err(TaskError::Overdue { deadline });
@@ -304,16 +366,20 @@ async fn report(
 
 async fn report_once(
     contracts: &Contracts,
-    task: TaskId,
+    bought: Bought,
     result: &SignedResult,
 ) -> Result<Outcome, TaskError> {
-    match contracts.task_status(task).await? {
-        Some(TaskStatus::Completed) => return Ok(Outcome::Completed),
-        Some(status) if status.is_final() => return Ok(Outcome::Ended(status)),
+    let task = bought.task;
+    let status = status_of(contracts, bought).await?;
+    if status == TaskStatus::Completed {
+        return Ok(Outcome::Completed);
+    }
+    if status.is_final() {
+        return Ok(Outcome::Ended(status));
+    }
+    if status == TaskStatus::Purchased {
         // A reorg undid the start.
-        Some(TaskStatus::Purchased) => start(contracts, task).await?,
-        Some(_) => {}
-        None => return Err(TaskError::Unknown),
+        start(contracts, task).await?;
     }
     match contracts.complete(task, report_of(result)).await {
         Ok(_) => Ok(Outcome::Completed),
@@ -363,6 +429,33 @@ mod tests {
         ] {
             assert_eq!(app_time(deadline, now), Duration::from_secs(seconds), "{deadline} {now}");
         }
+    }
+
+    /// What a node answers one after the other, each with its head; gives what is made of it.
+    async fn answers(answers: &[(Option<u8>, u64)]) -> Result<u8, TaskError> {
+        let asked = std::cell::Cell::new(0);
+        let bought = Bought { task: TaskId::default(), block: 7 };
+        let ask = || {
+            asked.set(asked.get() + 1);
+            std::future::ready(Ok(answers[asked.get() - 1].0))
+        };
+        let head = || std::future::ready(Ok(answers[asked.get() - 1].1));
+        let known = known(bought, ask, head).await;
+        assert_eq!(asked.get(), answers.len());
+        known
+    }
+
+    #[tokio::test]
+    async fn one_node_that_is_behind_drops_no_task() {
+        assert_eq!(answers(&[(Some(1), 0)]).await.unwrap(), 1, "what is known needs no proof");
+        assert_eq!(answers(&[(None, 7), (Some(2), 7)]).await.unwrap(), 2);
+        for behind in [&[(None, 6)][..], &[(None, 9), (None, 6)]] {
+            let error = answers(behind).await.unwrap_err();
+            assert!(matches!(error, TaskError::Behind { head: 6, block: 7 }), "{error}");
+            assert!(error.is_retryable());
+        }
+        let gone = answers(&[(None, 7), (None, 8)]).await.unwrap_err();
+        assert!(matches!(gone, TaskError::Unknown), "{gone}");
     }
 
     /// Every chunk comes before the patience with a silent server ends.

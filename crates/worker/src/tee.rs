@@ -69,6 +69,13 @@ pub struct Oci {
     pub enclave: EnclaveId,
 }
 
+/// Where a container finds what authorizes to the operator's storage.
+const AUTHORIZATION: &str = "/run/result-authorization";
+
+/// What a launcher in a container needs to make its app another user, to weigh what it writes, to end it, and to take back what
+/// it left.
+const OWN_USER: [&str; 5] = ["CHOWN", "DAC_READ_SEARCH", "KILL", "SETGID", "SETUID"];
+
 /// What a launch tells the TEE.
 pub(crate) struct Told<'a> {
     pub(crate) task: TaskId,
@@ -86,7 +93,7 @@ impl Told<'_> {
         args.extend(["--task".into(), self.task.to_string().into()]);
         args.extend(["--sms-url".into(), self.sms_url.as_str().into()]);
         args.extend(["--deadline".into(), self.deadline.to_string().into()]);
-        args.extend(["--work-dir".into(), self.folder.path().into()]);
+        args.extend(["--work-dir".into(), self.folder.tee().into()]);
         args.extend(["--sandbox".into(), confinement.sandbox.to_string().into()]);
         args.extend(confinement.limits.to_args().into_iter().map(OsString::from));
         args.extend(self.options.to_args().into_iter().map(OsString::from));
@@ -119,11 +126,12 @@ impl Tee {
         command
     }
 
-    /// Gramine and the container are what is around the app.
+    /// Gramine and the container are what is around the app. In a container, the app is kept from the kernel's reports.
     fn confinement(&self) -> Confinement {
         let sandbox = match &self.runner {
             Runner::Process(_) => Sandbox::default(),
-            Runner::Gramine(_) | Runner::Oci(_) => Sandbox::None,
+            Runner::Gramine(_) => Sandbox::None,
+            Runner::Oci(_) => Sandbox::User,
         };
         Confinement { sandbox, limits: self.limits.clone() }
     }
@@ -178,8 +186,12 @@ impl Gramine {
 
 impl Oci {
     fn command(&self, told: &Told<'_>, confinement: &Confinement) -> Command {
-        let Limits { memory_mib, processes, .. } = confinement.limits;
-        let (app, folder) = (told.folder.app(), told.folder.path());
+        let Limits { memory_mib, processes, cpus, .. } = confinement.limits;
+        let (app, folder) = (told.folder.app(), told.folder.tee());
+        let mut options = told.options.clone();
+        let authorization = options.result_authorization.take();
+        options.result_authorization = authorization.is_some().then(|| AUTHORIZATION.into());
+        let told = Told { options: &options, ..*told };
         let mount = |source: &std::path::Path, to: &str, mode: &str| {
             let mut volume = OsString::from("--volume=");
             volume.push(source);
@@ -190,15 +202,18 @@ impl Oci {
         let mut command = Command::new(&self.program);
         command
             .args(["run", "--rm", "--interactive", "--read-only", "--cap-drop=ALL"])
+            .args(OWN_USER.map(|capability| format!("--cap-add={capability}")))
             .args(["--security-opt=no-new-privileges", "--ulimit=core=0:0"])
             .arg(format!("--memory={memory_mib}m"))
             .arg(format!("--memory-swap={memory_mib}m"))
             .arg(format!("--pids-limit={processes}"))
+            .args(cpus.map(|cpus| format!("--cpus={cpus}")))
             .arg(format!("--shm-size={memory_mib}m"))
             .arg(format!("--tmpfs=/tmp:rw,nosuid,nodev,size={memory_mib}m"))
             .arg(mount(reports.as_ref(), reports, ""))
-            .arg(mount(folder, &folder.display().to_string(), ""))
+            .arg(mount(&folder, &folder.display().to_string(), ""))
             .arg(mount(&app, "/app/main", ":ro"))
+            .args(authorization.map(|file| mount(&file, AUTHORIZATION, ":ro")))
             .arg(&self.image)
             .args(["run", "--tee", "auto", "--app", "/app/main"])
             .args(["--sms-identity", &told.sms_identity.to_string()])

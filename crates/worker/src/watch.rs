@@ -15,7 +15,7 @@ use crate::{
     Config, Stopped, TaskError, WorkerError,
     book::{Book, Ended, Turn},
     pause::{backoff, jittered},
-    run::{Host, Outcome, now, run_purchase},
+    run::{Host, Outcome, now, run_purchase, status_of},
     work_dir::{Whose, WorkDir},
 };
 
@@ -41,6 +41,7 @@ pub async fn run(
     end: impl Future<Output = ()> + Send,
 ) -> Result<Stopped, WorkerError> {
     let work_dir = WorkDir::take(&config.work_dir)?;
+    let config = config.settled(work_dir.path())?;
     let swept = work_dir.sweep();
     swept.map_err(|source| WorkerError::WorkDir { path: config.work_dir.clone(), source })?;
     let mut drain = pin!(drain);
@@ -84,7 +85,7 @@ async fn connect(config: &Config) -> Result<(Contracts, B256), WorkerError> {
 /// What a run gives: of which purchase, and how it ended.
 type Ran = (Arc<PurchasedTask>, Result<Outcome, TaskError>);
 
-/// What the chain says: new tasks, and how reported ones stand.
+/// What the chain says: new tasks, and how reported ones stand; not at all if it does not know them any more.
 type Seen = (TasksUpTo, Vec<(TaskId, Option<TaskStatus>)>);
 
 struct Watch {
@@ -143,6 +144,7 @@ impl Watch {
     /// Lets running tasks end, until `end` is ready or the time for it is over.
     async fn drain(mut self, end: impl Future<Output = ()>) -> Stopped {
         let running = self.running.len();
+        self.host.metrics.drains();
         info!(running, "worker stops; {running} tasks run to their end");
         let limit = sleep(self.host.config.drain_timeout.unwrap_or(EVER));
         let (mut end, mut limit) = (pin!(end), pin!(limit));
@@ -179,8 +181,16 @@ impl Watch {
             let contracts = &host.contracts;
             let found = contracts.tasks_for(contracts.account(), from).await?;
             let mut statuses = Vec::new();
-            for task in deep {
-                statuses.push((task, contracts.task_status(task).await?));
+            for bought in deep {
+                match status_of(contracts, bought).await {
+                    Ok(status) => statuses.push((bought.task, Some(status))),
+                    Err(TaskError::Unknown) => statuses.push((bought.task, None)),
+                    Err(TaskError::Chain(error)) => return Err(error),
+                    // It is asked again.
+                    Err(error) => {
+                        debug!(task.id = %bought.task, %error, "a reported task is not seen")
+                    }
+                }
             }
             Ok((found, statuses))
         }
@@ -293,6 +303,9 @@ impl Watch {
                 info!(task.id = %task, "task {task} was interrupted");
             }
             Err(error) => {
+                if let TaskError::Chain(error) = &error {
+                    metrics.transaction_failed(error);
+                }
                 if again {
                     metrics.tries_again();
                 } else {

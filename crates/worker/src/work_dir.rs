@@ -70,7 +70,14 @@ impl WorkDir {
         // What cannot be read is looked for on the chain again.
         let seen = fs::read(path.join(SEEN)).ok();
         let seen = seen.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Self { path: path.to_owned(), seen, _lock: lock })
+        // Containers and enclaves are told of it from elsewhere.
+        let path = path.canonicalize().map_err(failed)?;
+        Ok(Self { path, seen, _lock: lock })
+    }
+
+    /// Where it is, from anywhere.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The block to look from: `first`, or as far as an earlier run got.
@@ -133,7 +140,8 @@ mod tests {
         let second = WorkDir::take(&path).unwrap_err();
         assert!(matches!(second, WorkerError::InUse { .. }), "{second}");
         drop(first);
-        WorkDir::take(&path).unwrap();
+        let again = WorkDir::take(&folder.path().join("a/../a/b")).unwrap();
+        assert_eq!(again.path(), path.canonicalize().unwrap(), "absolute, and the shortest way");
         let no_folder = folder.path().join("file");
         fs::write(&no_folder, "").unwrap();
         let error = WorkDir::take(&no_folder).unwrap_err();
@@ -201,6 +209,7 @@ mod tests {
         }
         fs::write(folder.path().join("a note"), "x").unwrap();
         work_dir.sweep().unwrap();
+        fs::remove_dir(task.tee()).unwrap();
         let mut left: Vec<_> = fs::read_dir(task.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -166,7 +166,7 @@ fn describe(option: &Arg, text: &mut String) {
     let defaults: Vec<_> =
         option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let shown = match defaults.as_slice() {
-        [] if config::is_switch(option) => "false".to_owned(),
+        _ if config::is_switch(option) => "false".to_owned(),
         [] => {
             let names = option.get_value_names().unwrap_or_default();
             format!("\"{}\"", names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "))

@@ -24,6 +24,13 @@ pub(crate) struct HostArgs {
     /// How long one input file may take.
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "10m")]
     input_time: Duration,
+    /// How long everything before an app may take: attesting, fetching, decrypting. A task that takes longer is tried a few times.
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "1h")]
+    prepare_time: Duration,
+    /// Let apps use this machine's network where their orders ask for it (sesame_network). They reach whatever this machine
+    /// reaches, its loopback included. Without it, such orders are refused. In Gramine and containers the network is open anyway.
+    #[arg(long)]
+    allow_network: bool,
     /// Send results to URL/TASK/FILE by PUT instead of leaving them in the task's folder. Users, passwords and tokens do not
     /// belong into it: see --result-authorization-file.
     #[arg(long, value_name = "URL", value_parser = address)]
@@ -44,6 +51,8 @@ impl HostArgs {
             max_content: self.max_content_bytes,
             max_input: self.max_input_bytes,
             input_time: self.input_time,
+            prepare_time: self.prepare_time,
+            allow_network: self.allow_network,
             result_url: self.result_url,
             result_authorization: self.result_authorization_file,
             allow_result_proxy: self.allow_result_proxy,

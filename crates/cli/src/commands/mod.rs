@@ -11,6 +11,7 @@ pub(crate) mod explain;
 mod host;
 mod hsm;
 pub(crate) mod index;
+pub(crate) mod manual;
 pub(crate) mod receipts;
 mod result;
 pub(crate) mod secret;
@@ -20,9 +21,12 @@ pub(crate) mod task;
 pub(crate) mod vault;
 pub(crate) mod worker;
 
+use std::io;
+
 use alloy::primitives::{Address, U256};
 use serde_json::{Value, json};
 use sesame_chain::Mined;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{args::Command, context::Context};
 
@@ -43,7 +47,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> anyhow::Result<u
         Command::Index(command) => return index::run(command, context).await,
         Command::Vault(command) => return vault::run(command, context).await,
         Command::Config(command) => config::run(&command, context)?,
+        Command::Openapi => context.output.raw(&format!("{:#}\n", sesame_sms::openapi())),
         Command::Completions(args) => completions::run(&args, context),
+        Command::Manual(args) => manual::run(&args, context)?,
     }
     Ok(0)
 }
@@ -63,22 +69,25 @@ fn amount(amount: U256) -> Value {
     json!(amount.to_string())
 }
 
-/// Waits for the operator to stop the program, by Ctrl-C or SIGTERM.
-async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be listened for");
-                std::future::pending::<()>().await;
-            }
+/// Ends when the operator stops the program, by Ctrl-C or SIGTERM. They are listened for from the call on, before the future is
+/// waited for: whoever is told that the program is ready may stop it at once.
+fn stopped() -> impl Future<Output = ()> {
+    let [interrupted, terminated] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        tokio::select! {
+            () = heard(interrupted) => {}
+            () = heard(terminated) => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+        tracing::info!("stopping");
     }
-    tracing::info!("stopping");
+}
+
+async fn heard(signal: io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(error) => {
+            tracing::warn!(%error, "a signal cannot be listened for");
+            std::future::pending().await
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Component, Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use age::x25519::Identity;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use sesame_chain::TaskResult;
-use sesame_domain::TaskId;
+use sesame_domain::{TaskId, TaskStatus};
 use sesame_enclave::{
     content::Fetcher,
     output::{self, COMPUTED, Counted},
@@ -22,7 +23,10 @@ use sha2::{Digest, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{context::Context, failure::Misuse, output::Answer};
+use crate::{context::Context, failure::Misuse, output::Answer, parse};
+
+/// How often the chain is asked for a result that is waited for.
+const POLL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct ResultArgs {
@@ -37,6 +41,9 @@ pub(crate) struct ResultArgs {
     /// The largest result to fetch, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 30)]
     max_bytes: u64,
+    /// How long to wait for a task that has not ended yet; not at all unless given.
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    wait: Option<Duration>,
 }
 
 pub(crate) async fn run(args: ResultArgs, context: &Context) -> anyhow::Result<()> {
@@ -46,8 +53,7 @@ pub(crate) async fn run(args: ResultArgs, context: &Context) -> anyhow::Result<(
         return Err(Misuse::new(taken, "give --out a folder that does not exist yet").into());
     }
     let identities = args.identity.as_deref().map(read_identities).transpose()?;
-    let result = context.reader().await?.result_of(args.task).await?;
-    let result = result.with_context(|| format!("task {} has no result", args.task))?;
+    let result = result_of(args.task, args.wait.unwrap_or_default(), context).await?;
 
     let beside = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     let draft = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")));
@@ -58,6 +64,33 @@ pub(crate) async fn run(args: ResultArgs, context: &Context) -> anyhow::Result<(
     fs::rename(&checked.folder, &out).with_context(|| format!("cannot write {}", out.display()))?;
     context.output.show(&Answer::Fields(fields(args.task, &result, &checked, &out)));
     Ok(())
+}
+
+/// What the chain says of the task's result, as soon as it has one.
+async fn result_of(
+    task: TaskId,
+    patience: Duration,
+    context: &Context,
+) -> anyhow::Result<TaskResult> {
+    let (reader, begun) = (context.reader().await?, Instant::now());
+    loop {
+        let status = reader.task_status(task).await?;
+        let status = status.with_context(|| format!("there is no task {task}"))?;
+        if status == TaskStatus::Completed {
+            let result = reader.result_of(task).await?;
+            return result.with_context(|| format!("the result of task {task} is in no log"));
+        }
+        let name = status.as_str();
+        ensure!(!status.is_final(), "task {task} has no result and gets none: it is {name}");
+        if begun.elapsed() >= patience {
+            let none = format!("task {task} has no result yet: it is {name}");
+            return Err(match patience.is_zero() {
+                true => Misuse::new(none, "give --wait 10m to wait for it").into(),
+                false => anyhow::anyhow!(none),
+            });
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 fn fields(

@@ -1,7 +1,6 @@
 //! `sesame serve`.
 
 use std::{
-    net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     time::Duration,
@@ -9,15 +8,17 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use sesame_enclave::harden;
 use sesame_sms::{
-    Admission, Client, CollateralSource, Config, Confirmation, DEFAULT_FREE_RESERVE,
-    DEFAULT_REQUEST_TIME, History, Limits, Minimum, Policy, TOKEN_LIFE,
+    Admission, CollateralSource, Config, Confirmation, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME,
+    History, Limits, Minimum, Policy, TOKEN_LIFE,
 };
-use tokio::net::TcpListener;
 use url::Url;
 
 use super::{hsm::HsmArgs, stopped};
-use crate::{context::Context, database::DatabaseArgs};
+use crate::{
+    context::Context, database::DatabaseArgs, network::NetworkArgs, telemetry::TelemetryArgs,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -36,9 +37,6 @@ pub(crate) struct ServeArgs {
     data_dir: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Where to listen; port 0 takes any free one and logs it.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
     /// How deep a block must be before grants in it count: a number of blocks, `safe` or `finalized`.
     #[arg(long, value_name = "N|safe|finalized", default_value = "finalized")]
     confirmations: Confirmation,
@@ -97,10 +95,9 @@ pub(crate) struct ServeArgs {
     /// How many it may send at once.
     #[arg(long, value_name = "N", default_value_t = Limits::default().burst)]
     rate_burst: NonZeroU32,
-    /// A client is the last address of X-Forwarded-For, not the address that connects. Only behind a proxy that writes that
-    /// header, and that nobody can reach the service around: otherwise whoever asks has as many addresses as they like.
-    #[arg(long)]
-    trust_forwarded_for: bool,
+    /// How many requests may be worked on at a time; more are answered 503 at once. 64 for each core by default.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight, hide_default_value = true)]
+    max_in_flight: NonZeroUsize,
     /// How many enclaves may be verified at a time; the cores by default.
     #[arg(long, value_name = "N", default_value_t = Limits::default().verifications, hide_default_value = true)]
     verifications: NonZeroUsize,
@@ -134,6 +131,10 @@ pub(crate) struct ServeArgs {
     admit_snp_migration_agents: bool,
     #[command(flatten)]
     hsm: HsmArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
     /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
     /// Whoever has the root's file is any enclave it likes, and gets every secret. Its SGX, TDX and SEV-SNP are believed alike;
     /// --admit-snp is about real platforms.
@@ -142,12 +143,22 @@ pub(crate) struct ServeArgs {
     insecure_trust_simulated_root: Option<PathBuf>,
 }
 
+impl ServeArgs {
+    /// Where its traces go.
+    pub(crate) const fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+}
+
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()> {
-    let listen = args.listen;
+    if harden::lock_memory()? {
+        tracing::info!("memory is kept out of swap");
+    } else {
+        tracing::info!("memory may be swapped out: the limit of locked memory is not unlimited");
+    }
+    let listeners = args.network.listeners().await?;
     let config = config(args, context)?;
-    let listener = TcpListener::bind(listen).await;
-    let listener = listener.with_context(|| format!("cannot listen at {listen}"))?;
-    sesame_sms::run(listener, config, stopped()).await.context("the service cannot go on")
+    sesame_sms::run(listeners, config, stopped()).await.context("the service cannot go on")
 }
 
 /// What the options mean, with the files that they name read.
@@ -174,6 +185,8 @@ pub(crate) fn config(args: ServeArgs, context: &Context) -> anyhow::Result<Confi
         free_reserve_bytes: args.free_reserve_mb.saturating_mul(1 << 20),
         request_time: Duration::from_secs(args.request_time_s),
         session_life: args.session_life_s,
+        network: args.network.network(),
+        program: context.program.clone(),
     })
 }
 
@@ -189,7 +202,7 @@ const fn limits(args: &ServeArgs) -> Limits {
         burst: args.rate_burst,
         verifications: args.verifications,
         verifications_waiting: args.verifications_waiting,
-        client: if args.trust_forwarded_for { Client::Forwarded } else { Client::Peer },
+        in_flight: args.max_in_flight,
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<()> {
         ("silence_bound_seconds", json!(status.silence_bound_seconds)),
         ("trust", json!(trust)),
         ("simulated_tee", json!(status.simulated_tee)),
+        ("vault_store", json!(status.vault_store)),
+        ("key_provider", json!(status.key_provider)),
+        ("uptime_seconds", json!(status.uptime_seconds)),
         ("version", json!(status.version)),
     ]);
     context.output.show(&Answer::Document { json: json!(status), view: vec![view] });

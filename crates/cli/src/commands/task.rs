@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sesame_chain::{Contracts, Escrow, Mined, PurchasedTask, TaskFacts, TaskResult};
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, TaskId};
 use sesame_enclave::{
-    params::Params,
+    params::{Params, ParamsError},
     seal::{NotAResultKey, ResultKey},
 };
 
@@ -43,6 +43,7 @@ The whole order is public on the chain: params, and the names of the secrets tha
     #[command(after_help = "\
 Example:
   sesame task result 0x<task> --out result --identity key.txt
+  sesame task result 0x<task> --out result --wait 10m
 
 The result is fetched from where the chain says that it is: a folder or a file of this machine, or an http(s) address. What the
 digest on the chain does not cover is left out. A result is encrypted where the order names a key (`sesame task buy
@@ -120,7 +121,8 @@ pub(crate) struct BuyArgs {
     /// First let the task registry take what the task may cost, of the ERC-20 that --currency names.
     #[arg(long, requires = "currency")]
     approve: bool,
-    /// What the app is told; public on the chain. Its arguments, or iExec's JSON.
+    /// What the app is told; public on the chain. Its arguments, or iExec's JSON. Of secrets that the JSON names (iexec_secrets),
+    /// each has to be granted by --secret.
     #[arg(long, value_name = "TEXT", default_value = "")]
     params: String,
     /// Have the result encrypted to this public key: an age recipient (age1…, which age-keygen prints), or an RSA key in PEM or
@@ -141,8 +143,8 @@ impl FromStr for ResultKeyText {
     }
 }
 
-/// The params with the key in them, as launchers will read them.
-fn params(text: String, key: Option<ResultKeyText>) -> anyhow::Result<String> {
+/// The params with the key in them, as launchers will read them of an order with these grants.
+fn params(text: String, key: Option<ResultKeyText>, grants: &[Grant]) -> anyhow::Result<String> {
     let params = match key {
         None => text,
         Some(ResultKeyText(key)) => {
@@ -155,11 +157,21 @@ fn params(text: String, key: Option<ResultKeyText>) -> anyhow::Result<String> {
             Value::Object(object).to_string()
         }
     };
-    if let Err(error) = Params::parse(&params) {
-        let hint = "`sesame task buy --help` and crates/enclave/README.md say what params may hold";
-        return Err(Misuse::new(format!("no launcher takes these params: {error}"), hint).into());
+    // Whether the worker lets apps have the network is its operator's affair.
+    let checked = Params::parse(&params).and_then(|read| read.check(grants, true));
+    match checked {
+        Ok(()) => Ok(params),
+        Err(error) => {
+            let ungranted = matches!(error, ParamsError::SecretNotGranted { .. });
+            let hint = match ungranted {
+                true => "grant it by --secret INDEX=NAME, or leave it out of iexec_secrets",
+                false => {
+                    "`sesame task buy --help` and crates/enclave/README.md say what params may hold"
+                }
+            };
+            Err(Misuse::new(format!("no launcher takes these params: {error}"), hint).into())
+        }
     }
-    Ok(params)
 }
 
 pub(crate) async fn run(command: TaskCommand, context: &Context) -> anyhow::Result<()> {
@@ -190,6 +202,7 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
     let deadline = now.checked_add(args.deadline_in.as_secs()).ok_or_else(|| {
         Misuse::new("the deadline is too far away", "give a shorter --deadline-in")
     })?;
+    let params = params(args.params, args.result_key, &args.secrets)?;
     let mut order = Order {
         app: args.app,
         enclave: args.enclave,
@@ -202,7 +215,7 @@ async fn buy(args: BuyArgs, context: &Context) -> anyhow::Result<()> {
         currency: args.currency,
         reward: args.reward,
         max_cost: U256::ZERO,
-        params: params(args.params, args.result_key)?,
+        params,
     };
     let cost = contracts.cost_of(&order).await.context("cannot tell what the task costs")?;
     order.max_cost = args.max_cost.unwrap_or(cost);
@@ -331,7 +344,8 @@ mod tests {
     #[test]
     fn a_result_key_joins_what_the_app_is_told() {
         let key = age::x25519::Identity::generate().to_public().to_string();
-        let with_key = |text: &str| params(text.to_owned(), Some(key.parse().unwrap())).unwrap();
+        let with_key =
+            |text: &str| params(text.to_owned(), Some(key.parse().unwrap()), &[]).unwrap();
         for (text, args) in [
             ("", vec![]),
             ("--sum 'a b'", vec!["--sum", "a b"]),
@@ -342,17 +356,29 @@ mod tests {
             assert!(read.result_key.is_some(), "{text}");
             assert_eq!(read.args, args, "{text}");
         }
-        assert_eq!(params("--sum".to_owned(), None).unwrap(), "--sum");
+        assert_eq!(params("--sum".to_owned(), None, &[]).unwrap(), "--sum");
+        assert_eq!(params("don't".to_owned(), None, &[]).unwrap(), "don't");
     }
 
     #[test]
     fn params_that_no_launcher_takes_are_not_bought() {
         let key: ResultKeyText =
             age::x25519::Identity::generate().to_public().to_string().parse().unwrap();
-        let refused = |text: &str, key| params(text.to_owned(), key).unwrap_err().to_string();
-        assert!(refused("--name 'a", None).contains("quote"));
+        let refused = |text: &str, key| params(text.to_owned(), key, &[]).unwrap_err().to_string();
         assert!(refused(r#"{"iexec_result_encryption":true}"#, None).contains("without a key"));
         assert!(refused(r#"{"iexec_argz":"a"}"#, Some(key)).contains("iexec_argz"));
         assert!("age1none".parse::<ResultKeyText>().is_err());
+    }
+
+    #[test]
+    fn secrets_that_the_params_name_are_granted_or_not_bought() {
+        let text = r#"{"iexec_secrets":{"1":"key"}}"#;
+        let buy = |grants: &[Grant]| params(text.to_owned(), None, grants);
+        let grant = |text: &str| parse::grant(text).unwrap();
+        assert_eq!(buy(&[grant("1=key")]).unwrap(), text);
+        for grants in [vec![], vec![grant("2=key")], vec![grant("1=other")]] {
+            let refused = buy(&grants).unwrap_err();
+            assert!(refused.to_string().contains("`key` as number 1"), "{refused}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::{host::HostArgs, stopped};
 use crate::{
     context::Context,
     failure::{INTERRUPTED, Misuse},
+    telemetry::TelemetryArgs,
 };
 
 /// How `--runner` starts TEEs.
@@ -89,7 +90,11 @@ pub(crate) struct WorkerArgs {
     /// Processes and threads that an app may have at a time.
     #[arg(long, value_name = "N", default_value_t = Limits::default().processes)]
     app_processes: u64,
-    /// A delegated, empty folder of cgroup v2 with the controllers memory and pids: each app gets a group in it.
+    /// How many processors' time an app may use, with --app-cgroup or in a container.
+    #[arg(long, value_name = "N")]
+    app_cpus: Option<u64>,
+    /// A delegated, empty folder of cgroup v2 with the controllers memory and pids, and cpu for --app-cpus: each app gets a group
+    /// in it. Without one, nothing limits the memory that the processes of an app share, nor all of them together.
     #[arg(long, value_name = "FOLDER")]
     app_cgroup: Option<PathBuf>,
     /// How often the chain is asked for new tasks, in milliseconds.
@@ -112,12 +117,20 @@ pub(crate) struct WorkerArgs {
     requesters: Vec<Address>,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u8> {
     let tee = args.tee()?;
     if args.runner == RunnerKind::Process {
         Sandbox::default().check()?;
+        args.check_limits()?;
+    }
+    if args.runner == RunnerKind::Oci && args.apps.is_empty() {
+        tracing::warn!(
+            "no --app: whoever lets this machine's enclave near a secret trusts every app that is bought here"
+        );
     }
     let sms_url = context.sms_url()?.parse();
     let config = Config {
@@ -139,14 +152,35 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
         options: args.host.options(),
         drain_timeout: args.drain_timeout.map(Duration::from_secs),
         metrics: args.metrics,
+        program: context.program.clone(),
     };
-    Ok(match sesame_worker::run(config, stopped(), stopped()).await? {
+    // The second signal is one that comes after the first, so it is listened for then.
+    Ok(match sesame_worker::run(config, stopped(), async { stopped().await }).await? {
         Stopped::Drained => 0,
         Stopped::Interrupted(_) => INTERRUPTED,
     })
 }
 
 impl WorkerArgs {
+    /// Which limits of an app hold here; says so where one does not.
+    fn check_limits(&self) -> anyhow::Result<()> {
+        if self.app_cgroup.is_none() {
+            if self.app_cpus.is_some() {
+                let hint = "give --app-cgroup as well: a group is what the kernel limits";
+                return Err(Misuse::new("--app-cpus has nothing to hold it", hint).into());
+            }
+            tracing::warn!(
+                "no --app-cgroup: --app-memory limits each process of an app alone, and not what they share"
+            );
+        }
+        Ok(())
+    }
+
+    /// Where its traces go.
+    pub(crate) const fn telemetry(&self) -> &TelemetryArgs {
+        &self.telemetry
+    }
+
     /// What tasks run in. That the options of a runner are there is what their declarations say.
     fn tee(&self) -> anyhow::Result<Tee> {
         let runner = match self.runner {
@@ -173,6 +207,7 @@ impl WorkerArgs {
             seconds: self.app_time,
             output_mib: self.app_output,
             processes: self.app_processes,
+            cpus: self.app_cpus,
             cgroup: self.app_cgroup.clone(),
         };
         Ok(Tee { runner, limits })

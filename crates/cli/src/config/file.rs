@@ -195,19 +195,17 @@ fn values(option: &Arg, value: &DeValue<'_>) -> Result<Values, String> {
         let on = value.as_bool().ok_or_else(|| wanted("true or false", value))?;
         return Ok(Values::Switch(on));
     }
-    match value {
-        DeValue::Array(values) if matches!(option.get_action(), ArgAction::Append) => {
-            let texts = values.iter().map(Spanned::get_ref).map(|value| {
-                text(value).ok_or_else(|| wanted("strings or numbers in the list", value))
-            });
-            texts.collect::<Result<_, _>>().map(Values::Given)
-        }
-        DeValue::Array(_) => Err(wanted("one value, not a list", value)),
-        value => match text(value) {
-            Some(text) => Ok(Values::Given(vec![text])),
-            None => Err(wanted("a string or a number", value)),
-        },
+    let Some(list) = value.as_array() else {
+        let text = text(value).ok_or_else(|| wanted("a string or a number", value))?;
+        return Ok(Values::Given(vec![text]));
+    };
+    if !matches!(option.get_action(), ArgAction::Append) {
+        return Err(wanted("one value, not a list", value));
     }
+    let texts = list.iter().map(Spanned::get_ref);
+    let texts = texts
+        .map(|value| text(value).ok_or_else(|| wanted("strings or numbers in the list", value)));
+    texts.collect::<Result<_, _>>().map(Values::Given)
 }
 
 fn wanted(what: &str, value: &DeValue<'_>) -> String {

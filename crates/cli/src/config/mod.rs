@@ -109,7 +109,6 @@ pub(crate) fn is_switch(option: &Arg) -> bool {
 fn environment_mistakes(command: &Command, names: &[&str], leaf: &Command) -> Vec<String> {
     let mistake = |option: &Arg| {
         let name = option.get_env()?;
-        #[expect(clippy::disallowed_methods, reason = "clap tells of one wrong variable at a time")]
         let value = std::env::var_os(name)?;
         let wrong = wrong_value(command, names, option, &value)?;
         Some(format!("{}: {wrong}", name.display()))

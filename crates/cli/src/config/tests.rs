@@ -1,3 +1,5 @@
+//! What a file says counts where nobody else says it, and what is wrong in it is told whole.
+
 use std::fs;
 
 use clap::{CommandFactory, Parser};

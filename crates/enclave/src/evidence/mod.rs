@@ -19,7 +19,10 @@ use sesame_attestation::snp::SnpError;
 use sesame_domain::Imitated;
 use sesame_protocol::rcar::Tee;
 
-use crate::channel::{Channel, ChannelError};
+use crate::{
+    channel::{Channel, ChannelError},
+    harden::Kernel,
+};
 
 use self::{gramine::Gramine, tsm::Tsm};
 
@@ -127,6 +130,15 @@ enum Kind {
 }
 
 impl Platform {
+    /// What is below a launcher in it.
+    #[must_use]
+    pub const fn kernel(self) -> Kernel {
+        match self {
+            Self::Gramine => Kernel::Gramine,
+            Self::Auto | Self::Tdx | Self::Snp | Self::Simulated(_) => Kernel::Linux,
+        }
+    }
+
     /// Finds who gives evidence here, below `root` where it is given and in the usual place where not.
     ///
     /// # Errors

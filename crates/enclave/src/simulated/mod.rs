@@ -21,7 +21,7 @@ pub use root_file::{RootFileError, load_or_create, public_folder};
 
 use self::relay::{Quoter, relay};
 use crate::{
-    harden::{HardenError, harden},
+    harden::{HardenError, Kernel, harden},
     sealed::{Sealed, SealedError},
 };
 
@@ -67,7 +67,7 @@ pub struct Launch {
 /// # Errors
 /// When the launcher cannot be measured or started.
 pub fn run(launch: &Launch) -> Result<u8, TeeError> {
-    harden()?;
+    harden(Kernel::Linux)?;
     let root = load_or_create(&launch.root_key)?;
     let (launcher, launcher_bytes) = Sealed::copy_of(&launch.launcher, "launcher")?;
     let (app, app_bytes) = Sealed::copy_of(&launch.app, "app")?;

@@ -56,6 +56,8 @@ struct World {
     options: Vec<String>,
     /// The size of `/dev/shm`, if it is another than this machine's.
     memory: Option<&'static str>,
+    /// The capabilities that are left to the launcher, as `setpriv` writes them; without, all that this user has.
+    capabilities: Option<&'static str>,
 }
 
 impl World {
@@ -123,6 +125,7 @@ impl World {
             gramine: None,
             options: Vec::new(),
             memory: None,
+            capabilities: None,
         }
     }
 
@@ -145,7 +148,7 @@ impl World {
             command.arg("--app").arg(self.app).args(["--sms-identity", &trusted]);
             command.env("SESAME_HOST_ARGS", shell_words::join(&host));
         } else {
-            command = quoter(self.memory);
+            command = quoter(self.memory, self.capabilities);
             command.args(["--tee", &tee.to_string(), "--root-key"]);
             command.arg(folder.path().join("root"));
             command.args(["--launcher", env!("CARGO_BIN_EXE_sesame-enclave"), "--app"]);
@@ -192,13 +195,22 @@ impl World {
     }
 }
 
-/// The quoting process, in a namespace of its own where `/dev/shm` is of this size.
-fn quoter(memory: Option<&str>) -> Command {
+/// The quoting process, in a namespace of its own where `/dev/shm` is of this size, or with these capabilities and no others.
+fn quoter(memory: Option<&str>, capabilities: Option<&str>) -> Command {
     let quoter = env!("CARGO_BIN_EXE_sesame-simulated-tee");
+    if let Some(capabilities) = capabilities {
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-all", &format!("--bounding-set=-all,{capabilities}"), quoter]);
+        return command;
+    }
     let Some(size) = memory else { return Command::new(quoter) };
     let mut command = Command::new("unshare");
     let script = format!("mount -t tmpfs -o size={size} tmpfs /dev/shm && exec \"$@\"");
-    command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", quoter]);
+    // Root stays the root that it is, who may make an app another user.
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "sh", "-c", &script, "sh", quoter]);
     command
 }
 
@@ -321,16 +333,20 @@ fn an_app_sees_what_the_bundle_says_and_nothing_else() {
         "IEXEC_APP_DEVELOPER_SECRET_1",
         "IEXEC_APP_DEVELOPER_SECRET_1_FILE",
         "IEXEC_APP_DEVELOPER_SECRET_FILE",
-        "IEXEC_BULK_SLICE_SIZE",
+        "IEXEC_BOT_FIRST_INDEX",
+        "IEXEC_BOT_SIZE",
+        "IEXEC_BOT_TASK_INDEX",
         "IEXEC_DATASET_1_FILENAME",
+        "IEXEC_DATASET_ADDRESS",
         "IEXEC_DATASET_FILENAME",
+        "IEXEC_DEAL_ID",
         "IEXEC_IN",
-        "IEXEC_INPUT_FILES_FOLDER",
         "IEXEC_INPUT_FILES_NUMBER",
         "IEXEC_OUT",
         "IEXEC_REQUESTER_SECRET_7_FILE",
         "IEXEC_REQUESTER_SECRET_9_FILE",
         "IEXEC_TASK_ID",
+        "IEXEC_TASK_INDEX",
         "LANG",
         "PATH",
         "TMPDIR",
@@ -399,6 +415,24 @@ fn an_sms_that_never_answers_is_waited_for_until_the_deadline() {
     world.script.silent = true;
     let failure = world.fail();
     assert_eq!((failure.code.as_str(), failure.retryable), ("deadline_passed", false));
+}
+
+/// A buyer who keeps the launcher waiting, by an SMS that does not answer or a server that always will in a moment.
+#[test]
+fn what_comes_before_the_app_has_its_own_limit() {
+    let mut world = World::new(LOOK);
+    world.script.silent = true;
+    world.more = &["--prepare-seconds", "2"];
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("prepare_limit", true));
+    assert!(failure.detail.contains("within 2 s"), "{}", failure.detail);
+
+    let base = files(b"public");
+    let mut world = World::new(LOOK);
+    world.script.bundle.data[0].uri = format!("{base}/always-busy");
+    world.more = &["--prepare-seconds", "4"];
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("prepare_limit", true));
 }
 
 #[test]
@@ -477,6 +511,7 @@ fn files(content: &'static [u8]) -> String {
             let status = match path.as_str() {
                 "/gone" => "404 Not Found",
                 "/busy" if std::mem::take(&mut busy) => "503 Service Unavailable",
+                "/always-busy" => "503 Service Unavailable",
                 _ => "200 OK",
             };
             let head = format!(
@@ -528,7 +563,7 @@ fn what_a_task_asks_for_and_cannot_have_is_refused() {
     };
     assert_eq!(code(r#"{"iexec_result_encryption":true}"#), "params_refused");
     assert_eq!(code(r#"{"bulk_cid":"Qm"}"#), "params_refused");
-    assert_eq!(code("--unfinished 'quote"), "params_refused");
+    assert_eq!(code(r#"{"iexec_secrets":{"9":"nine"}}"#), "params_refused", "it is not granted");
     assert_eq!(code(r#"{"iexec_input_files":["file:///etc/hostname"]}"#), "params_refused");
     assert_eq!(code(&format!(r#"{{"iexec_input_files":["{base}/gone"]}}"#)), "input_unavailable");
 }
@@ -574,6 +609,26 @@ fn when_the_host_goes_everything_goes() {
         std::thread::sleep(Duration::from_millis(20));
         false
     }));
+}
+
+#[test]
+fn what_was_decrypted_goes_with_the_next_run_if_the_launcher_is_killed() {
+    let app = "#!/bin/sh\necho started > \"$IEXEC_OUT/started\"\nsleep 600\n";
+    let mut run = World::new(app).start();
+    while run.next() != ToHost::Progress(sesame_enclave::channel::Step::Prepared) {}
+    wait_for_text(&run.folder.path().join("work/out/started"));
+    let processes = descendants(run.child.id());
+    let memory = processes.iter().find_map(|process| scratch_of(*process)).unwrap();
+    for process in &processes {
+        let process = i32::try_from(*process).unwrap();
+        let process = rustix::process::Pid::from_raw(process).unwrap();
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    }
+    run.child.wait().unwrap();
+    assert!(memory.exists(), "nobody was left to remove it");
+    let (_folder, last, _) = World::new(SEE).run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    assert!(!memory.exists());
 }
 
 /// The folder in memory behind a process's `/iexec_in`.
@@ -656,7 +711,7 @@ fn an_image_with_another_app_does_not_run() {
 }
 
 #[test]
-fn the_network_is_there_when_the_order_asks_for_it() {
+fn the_network_is_there_when_the_order_asks_for_it_and_the_operator_allows_it() {
     let address = files(b"public");
     let address = address.strip_prefix("http://").unwrap();
     let (host, port) = address.split_once(':').unwrap();
@@ -667,6 +722,12 @@ fn the_network_is_there_when_the_order_asks_for_it() {
     assert_eq!(world.fail().code, "app_failed");
     let mut world = World::new(&app);
     world.script.bundle.order.params = r#"{"sesame_network":true}"#.to_owned();
+    let mut refused = World::new(&app);
+    refused.script.bundle.order.params = world.script.bundle.order.params.clone();
+    let failure = refused.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("params_refused", false));
+    assert!(failure.detail.contains("--allow-network"), "{}", failure.detail);
+    world.more = &["--allow-network", "true"];
     let (_folder, last, _) = world.run();
     assert!(matches!(last, ToHost::Result(_)), "{last:?}");
 }
@@ -700,6 +761,35 @@ fn without_a_sandbox_an_app_runs_as_the_launcher_does() {
     let home = Path::new(home.trim());
     assert!(home.starts_with("/dev/shm") && !home.parent().unwrap().exists(), "{home:?}");
     assert_eq!(fs::read_to_string(out.join("seven")).unwrap(), "se\0ven");
+}
+
+/// As in a container of the worker's: root, with the capabilities that the worker asks for.
+#[test]
+fn in_a_container_the_app_is_a_user_of_its_own() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let app = format!(
+        "{SEE}id -u >$IEXEC_OUT/user\numask 077\nmkdir $IEXEC_OUT/own && echo x >$IEXEC_OUT/own/file\nsleep 0.5\n"
+    );
+    let mut world = World::new(&app);
+    world.more = &["--sandbox", "user"];
+    world.capabilities = Some("+chown,+dac_read_search,+kill,+setgid,+setuid");
+    // An engine makes the folders above a mounted one for everybody.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(world.folder.path(), everybody).unwrap();
+    let (folder, last, code) = world.run();
+    assert!(matches!(last, ToHost::Result(_)), "{last:?}");
+    assert_eq!(code, Some(0));
+    let seen = |name| fs::read_to_string(folder.path().join("work/out").join(name)).unwrap();
+    assert_eq!((seen("seen").as_str(), seen("own/file").as_str()), ("app-secret", "x\n"));
+    assert_ne!(seen("user"), "0\n");
+
+    // Without them the app does not start as root instead.
+    let mut world = World::new(&app);
+    world.more = &["--sandbox", "user"];
+    world.capabilities = Some("+chown");
+    assert_eq!(world.fail().code, "app_does_not_start");
 }
 
 fn wait_for_text(path: &Path) -> String {

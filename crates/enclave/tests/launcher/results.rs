@@ -438,3 +438,14 @@ fn memory_that_is_full_is_told_with_what_to_do() {
     world.memory = Some("1m");
     assert_eq!(world.fail().code, "memory_full");
 }
+
+/// What an app has open and deleted is in no folder any more, and takes room all the same.
+#[test]
+fn an_app_that_fills_the_memory_with_what_it_deleted_is_ended() {
+    let app = "#!/bin/sh\nexec 3>$IEXEC_OUT/x\nrm $IEXEC_OUT/x\nhead -c 7900000 /dev/zero >&3\nsleep 600\n";
+    let recipient = Identity::generate().to_public();
+    let mut world = World::with_params(app, &format!(r#"{{"sesame_result_key":"{recipient}"}}"#));
+    world.memory = Some("8m");
+    let failure = world.fail();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("memory_full", true), "{failure:?}");
+}

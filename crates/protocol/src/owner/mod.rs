@@ -66,6 +66,7 @@ pub enum OwnerError {
 
 /// `PUT`: a new version of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedUpdate {
     /// Who owns the secret, as the owner believes.
@@ -187,6 +188,7 @@ impl SignedUpdate {
 
 /// `DELETE`: the secret goes; its version rises and stays as a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedRemoval {
     /// Who owns the secret, as the owner believes.
@@ -251,6 +253,7 @@ impl SignedRemoval {
 /// `HEAD`: what does the vault have? The answer is [`SecretMetadata`], never a value. And `GET` of [`owned_by`]: what does
 /// an owner have there? The answer is a [`SecretPage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignedQuery {
     /// Who owns the secret, as the owner believes.
@@ -308,6 +311,7 @@ impl SignedQuery {
 ///
 /// `PUT` and `DELETE` answer it as JSON; `HEAD` in the header [`METADATA_HEADER`]. `ETag` is [`Self::etag`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SecretMetadata {
     /// The secret's path under `/v1`.
@@ -338,6 +342,7 @@ pub fn owned_by(owner: Address) -> String {
 
 /// Some of an owner's secrets: first those that the owner named, then those of the assets that it owns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SecretPage {
     /// The newest version of each.

@@ -11,6 +11,7 @@
 mod folder;
 mod http;
 mod kds;
+mod metrics;
 mod pccs;
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub(crate) use self::metrics::{Fetches, KeptOf};
 use crate::clock;
 
 /// Where collateral comes from.
@@ -76,6 +78,20 @@ pub(crate) enum Reason {
         "too many chips are being asked about: send the certificate along, or try again in a moment"
     )]
     Busy,
+}
+
+impl Reason {
+    /// In one word.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::NoSource => "no_source",
+            Self::File(_) => "file",
+            Self::Service(_) => "service",
+            Self::Malformed(_) | Self::MalformedSnp(_) => "malformed",
+            Self::Stale(_) => "stale",
+            Self::Busy => "busy",
+        }
+    }
 }
 
 /// How often what is kept is asked for anew.
@@ -153,6 +169,7 @@ pub(crate) struct Shelf {
     asking: Mutex<HashMap<Platform, Arc<AsyncMutex<()>>>>,
     platforms: Semaphore,
     chips: Semaphore,
+    fetches: Fetches,
 }
 
 #[derive(Debug)]
@@ -174,7 +191,8 @@ impl Shelf {
             },
         };
         let (platforms, chips) = (Semaphore::new(PLATFORMS_AT_ONCE), Semaphore::new(CHIPS_AT_ONCE));
-        Ok(Self { source, kept: Mutex::default(), asking: Mutex::default(), platforms, chips })
+        let (kept, asking, fetches) = Default::default();
+        Ok(Self { source, kept, asking, platforms, chips, fetches })
     }
 
     /// What is kept about a platform, if that is the answer at this time: its collateral, or why there is none.
@@ -241,6 +259,7 @@ impl Shelf {
         }
         .ok_or(Reason::Busy)?;
         let result = self.fetch(platform, now).await;
+        self.fetches.count(platform, &result);
         let mut kept = self.shelf();
         let still = kept.get(&platform).is_some_and(|old| old.result.is_ok() && old.counts(now));
         if result.is_ok() || !still {

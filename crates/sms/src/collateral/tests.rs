@@ -133,6 +133,22 @@ async fn a_warm_shelf_asks_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_kept_tells_its_age_and_its_end() {
+    let (platform, collateral) = published(&Vendor::make(NOW), UNTIL);
+    let service = Service::start(collateral).await;
+    let shelf = service.shelf();
+    let kept = |platforms, oldest| KeptOf { vendor: "intel", platforms, oldest };
+    let none = KeptOf { vendor: "amd", platforms: 0, oldest: None };
+    assert_eq!(shelf.standing(), [kept(0, None), none.clone()]);
+    let unknown = DcapPlatform { fmspc: [8; 6], ..platform };
+    shelf.get(unknown.into(), NOW).await.unwrap_err();
+    shelf.get(platform.into(), NOW + 1).await.unwrap();
+    assert_eq!(shelf.standing(), [kept(1, Some((NOW + 1, UNTIL))), none]);
+    shelf.renew(NOW + 1 + RENEW_AFTER).await;
+    assert_eq!(shelf.standing()[0], kept(1, Some((NOW + 1 + RENEW_AFTER, UNTIL))));
+}
+
+#[tokio::test]
 async fn what_is_stale_is_refused_with_its_date() {
     let (platform, collateral) = published(&Vendor::make(NOW), UNTIL);
     let service = Service::start(collateral).await;

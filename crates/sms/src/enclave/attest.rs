@@ -6,23 +6,61 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
 };
 use sesame_attestation::{AttestedSession, Collateral, Evidence, Needs, WorkerProof};
+use sesame_domain::TeeKind;
 use sesame_protocol::{
     jwk::Jwk,
     rcar::{Attestation, TokenResponse},
+    schema::KbsAttestation,
     voucher::{SignedVoucher, VOUCHER_HEADER},
 };
 
 use super::{body, session_token, set_cookie};
 use crate::{
     clock,
+    openapi::{ENCLAVE, examples, parameters},
     path::Path,
-    problem::{ApiError, Code, KbsError},
+    problem::{ApiError, Code, Form, KbsError, described::refusals},
     service::{Service, Shared, header as one_header},
 };
 
 type Answer = ([(HeaderName, HeaderValue); 1], Json<TokenResponse>);
 
-/// The worker's voucher comes in a header.
+/// To an attestation, wherever its voucher is.
+const ATTESTATION: [Code; 9] = [
+    Code::SessionInvalid,
+    Code::MalformedBody,
+    Code::TooLarge,
+    Code::WrongNonce,
+    Code::UnsupportedKey,
+    Code::VoucherRefused,
+    Code::AttestationRefused,
+    Code::CollateralUnavailable,
+    Code::Busy,
+];
+
+refusals!(Refusals, Form::Kbs, ATTESTATION, [Code::VoucherMissing, Code::SignatureMalformed],);
+refusals!(PathRefusals, Form::Kbs, ATTESTATION, [Code::MalformedId]);
+
+/// Evidence and the worker's word in, a session out.
+#[utoipa::path(
+    post,
+    path = "/kbs/v0/attest",
+    operation_id = "attest",
+    tag = ENCLAVE,
+    params(parameters::WithVoucher),
+    request_body(content = KbsAttestation, content_type = "application/json", example = json!(examples::attestation())),
+    responses(
+        (
+            status = 200,
+            description = "The session, of five minutes at most. The cookie holds it too.",
+            body = TokenResponse,
+            headers(("set-cookie" = String, description = "`kbs-session-id`, for everything after.")),
+            example = json!(examples::token()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn attest(
     State(service): State<Shared>,
     request: Request,
@@ -34,7 +72,26 @@ pub(crate) async fn attest(
     respond(service, parse_voucher(voucher)?, request).await
 }
 
-/// The worker's voucher is a folder of the path, for agents that cannot add a header.
+/// The same for agents that cannot add a header: the worker's voucher is a folder of the path.
+#[utoipa::path(
+    post,
+    path = "/kbs/{voucher}/v0/attest",
+    operation_id = "attestInPath",
+    tag = ENCLAVE,
+    params(parameters::InVoucher),
+    request_body(content = KbsAttestation, content_type = "application/json", example = json!(examples::attestation())),
+    responses(
+        (
+            status = 200,
+            description = "The session, of five minutes at most. The cookie holds it too.",
+            body = TokenResponse,
+            headers(("set-cookie" = String, description = "`kbs-session-id`, for everything after.")),
+            example = json!(examples::token()),
+        ),
+        PathRefusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn attest_in_path(
     State(service): State<Shared>,
     Path(voucher): Path<String>,
@@ -58,11 +115,30 @@ async fn respond(
 ) -> Result<Answer, KbsError> {
     let token = session_token(request.headers())?;
     let (nonce, tee) = service.token.open_challenge(token, clock::now())?;
-    let claim = Claim::read(&service, nonce, &tee, &voucher, &body::read(request).await?)?;
-    let (claim, collateral) = with_collateral(&service, claim).await?;
-    let (life, verifying) = (service.token.life(), service.clone());
-    let token = service.pool.run(move || claim.verify(&verifying, &collateral)).await?;
-    Ok(([(header::SET_COOKIE, set_cookie(&token, life)?)], Json(TokenResponse { token })))
+    let (kind, token) = match session(&service, nonce, &tee, &voucher, request).await {
+        Ok(attested) => attested,
+        Err(error) => {
+            service.metrics.decisions.not_attested(&tee, error.code());
+            return Err(error.into());
+        }
+    };
+    service.metrics.decisions.attested(kind);
+    let cookie = set_cookie(&token, service.token.life())?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(TokenResponse { token })))
+}
+
+/// The session's token, and what attested.
+async fn session(
+    service: &Shared,
+    nonce: String,
+    tee: &str,
+    voucher: &SignedVoucher,
+    request: Request,
+) -> Result<(TeeKind, String), ApiError> {
+    let claim = Claim::read(service, nonce, tee, voucher, &body::read(request).await?)?;
+    let (claim, collateral) = with_collateral(service, claim).await?;
+    let verifying = service.clone();
+    service.pool.run(move || claim.verify(&verifying, &collateral)).await
 }
 
 /// What the verifier has to have at hand. While it is kept, nobody is asked; nor for evidence that is not signed up to its
@@ -116,7 +192,12 @@ impl Claim {
     }
 
     /// Verifies, and gives the session's token.
-    fn verify(self, service: &Service, collateral: &Collateral) -> Result<String, ApiError> {
+    #[tracing::instrument(name = "verify", skip_all)]
+    fn verify(
+        self,
+        service: &Service,
+        collateral: &Collateral,
+    ) -> Result<(TeeKind, String), ApiError> {
         let Self { nonce, key, worker, evidence } = self;
         let now = clock::now();
         let enclave = service.verifier.verify(&evidence, collateral, &nonce, key, now)?;
@@ -125,6 +206,7 @@ impl Claim {
             platform = %enclave.platform(),
             "attested {} for task {}", enclave.id(), worker.task()
         );
-        Ok(service.token.session(&AttestedSession { enclave, worker, nonce }, now))
+        let kind = enclave.kind();
+        Ok((kind, service.token.session(&AttestedSession { enclave, worker, nonce }, now)))
     }
 }

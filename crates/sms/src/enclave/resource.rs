@@ -3,14 +3,17 @@
 //! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], the vault opens, a durable receipt, and only
 //! then there is an answer, encrypted to the attested key.
 
+use std::time::Instant;
+
 use axum::{Json, extract::State, http::HeaderMap};
 use sesame_attestation::AttestedSession;
-use sesame_domain::{Facts, Resource, TaskId};
+use sesame_domain::{Denial, Facts, Resource, TaskId};
 use sesame_protocol::{
     bundle::{self, Bundle, BundledSecret, MAX_BUNDLE_SECRETS, Omitted},
     denial::DenialBody,
     jwe,
     rcar::{Response, nonce_digest},
+    schema::KbsResource,
 };
 use sesame_receipts::Decision;
 use sesame_vault::{Asked, Denials, Opened, Release, authorize, wanted};
@@ -19,8 +22,12 @@ use zeroize::Zeroizing;
 use super::session_token;
 use crate::{
     clock,
+    openapi::{ENCLAVE, examples, parameters},
     path::Path,
-    problem::{ApiError, Code, KbsError},
+    problem::{
+        ApiError, Code, Form, KbsError,
+        described::{FRESH, VAULT, refusals},
+    },
     receipt::Decided,
     service::{BUNDLE_TURNS, Service, Shared, holding, min_block},
 };
@@ -28,7 +35,40 @@ use crate::{
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
 const MAX_DECISIONS: u32 = 64;
 
-/// `GET /kbs/v0/resource/{task}/{type}/{tag}`.
+refusals!(
+    Refusals,
+    Form::Kbs,
+    FRESH,
+    VAULT,
+    [
+        Code::MalformedId,
+        Code::MalformedHeader,
+        Code::SessionInvalid,
+        Code::NotFound,
+        Code::BlockNotReached,
+        Code::SecretAbsent,
+        Code::Denied,
+    ],
+);
+
+/// The bundle or one secret of a task, if the decision, made anew, is yes.
+#[utoipa::path(
+    get,
+    path = "/kbs/v0/resource/{task}/{type}/{tag}",
+    operation_id = "resource",
+    tag = ENCLAVE,
+    params(parameters::InTask, parameters::InType, parameters::InTag, parameters::WithMinBlock),
+    responses(
+        (
+            status = 200,
+            description = "Encrypted to the attested key. A bundle is CBOR, signed by the SMS; anything else is the secret's bytes.",
+            body = KbsResource,
+            example = json!(examples::resource()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn resource(
     State(service): State<Shared>,
     Path((task, kind, tag)): Path<(String, String, String)>,
@@ -37,7 +77,24 @@ pub(crate) async fn resource(
     respond(service, &task, &kind, &tag, &headers).await
 }
 
-/// The same under a path that begins with the voucher.
+/// The same under a path that begins with the worker's voucher.
+#[utoipa::path(
+    get,
+    path = "/kbs/{voucher}/v0/resource/{task}/{type}/{tag}",
+    operation_id = "resourceInPath",
+    tag = ENCLAVE,
+    params(parameters::InVoucher, parameters::InTask, parameters::InType, parameters::InTag, parameters::WithMinBlock),
+    responses(
+        (
+            status = 200,
+            description = "Encrypted to the attested key. A bundle is CBOR, signed by the SMS; anything else is the secret's bytes.",
+            body = KbsResource,
+            example = json!(examples::resource()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn resource_in_path(
     State(service): State<Shared>,
     Path((_voucher, task, kind, tag)): Path<(String, String, String, String)>,
@@ -53,6 +110,7 @@ async fn respond(
     tag: &str,
     headers: &HeaderMap,
 ) -> Result<Json<Response>, KbsError> {
+    let place = service.place()?;
     let token = session_token(headers)?;
     let open = || service.token.open_session(token, service.verifier.policy(), clock::now());
     // Strangers wait for no turn, and waiting for one takes no session past its end.
@@ -69,7 +127,8 @@ async fn respond(
             (turn.map_err(|error| ApiError::internal(&error))?, open()?)
         }
     };
-    Ok(Json(holding(turn, move || release(&service, &session, task, resource, least)).await?))
+    let held = (place, turn);
+    Ok(Json(holding(held, move || release(&service, &session, task, resource, least)).await?))
 }
 
 fn release(
@@ -128,17 +187,21 @@ struct Verdict {
 /// What goes on record before anybody hears of a decision.
 #[must_use = "every decision is on record"]
 struct Record {
-    allowed: bool,
+    /// Why it is a no; none if it is a yes.
+    reasons: Vec<&'static str>,
     /// None for an unknown task.
     receipt: Option<Decision>,
 }
 
 impl Record {
     /// Durably.
+    #[tracing::instrument(name = "receipt", skip_all)]
     fn keep(self, service: &Service) -> Result<(), ApiError> {
-        service.metrics.decided(self.allowed);
+        service.metrics.decisions.decided(&self.reasons);
         if let Some(receipt) = self.receipt {
+            let begun = Instant::now();
             service.receipts.append(receipt, &service.identity)?;
+            service.metrics.receipts.observe(begun.elapsed().as_secs_f64());
         }
         Ok(())
     }
@@ -156,6 +219,7 @@ impl Record {
 }
 
 /// Decides by the head at block `least` or later.
+#[tracing::instrument(name = "decision", skip_all)]
 fn decide(
     service: &Service,
     session: &AttestedSession,
@@ -166,7 +230,8 @@ fn decide(
 ) -> Result<Verdict, ApiError> {
     let snapshot = service.fresh_since(least)?;
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
-    let secrets = service.vault.look_up(&wanted(resource, &facts.head))?;
+    let wanted = wanted(resource, &facts.head);
+    let secrets = service.metrics.vault.time("look_up", || service.vault.look_up(&wanted))?;
     let asked = Asked { task, resource, sms: service.address(), now: clock::now() };
     let outcome = authorize(
         &asked,
@@ -178,11 +243,14 @@ fn decide(
     );
     let (enclave, now) = (session.enclave.id(), asked.now);
     let decided = Decided { task, enclave, label, now, result: &outcome };
-    let record = Record { allowed: outcome.is_ok(), receipt: decided.on(&facts) };
+    let reasons = outcome.as_ref().err().map_or(&[][..], Denials::reasons);
+    let reasons = reasons.iter().map(Denial::code).collect();
+    let record = Record { reasons, receipt: decided.on(&facts) };
     Ok(Verdict { outcome, head: facts.head, record })
 }
 
 /// What a release gives away, in the clear.
+#[tracing::instrument(name = "open", skip_all)]
 fn open(
     service: &Service,
     session: &AttestedSession,
@@ -192,12 +260,14 @@ fn open(
     facts: &Facts,
 ) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     if resource != Resource::Bundle {
-        let opened = service.vault.open_release(release)?.into_iter().next();
+        let opened = service.metrics.vault.time("open", || service.vault.open_release(release))?;
+        let opened = opened.into_iter().next();
         let opened = opened.ok_or_else(|| ApiError::new(Code::SecretAbsent, "It is gone."))?;
         return Ok(Zeroizing::new(opened.value.expose().to_vec()));
     }
     let (head, confirmed, key) = (release.head(), release.confirmed(), release.key().thumbprint());
-    let (opened, omitted) = service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64)?;
+    let all = || service.vault.open_within(release, MAX_BUNDLE_SECRETS as u64);
+    let (opened, omitted) = service.metrics.vault.time("open", all)?;
     let bundle = bundle(service, task, facts, opened, omitted)?;
     let (bundle, nonce) = (Bundle { head, confirmed, ..bundle }, nonce_digest(&session.nonce));
     bundle::sign(&bundle, key, nonce, &service.domain, &service.identity)

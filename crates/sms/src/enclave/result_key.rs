@@ -13,10 +13,47 @@ use sesame_protocol::results::{ResultKeyCertificate, ResultKeyRequest};
 use super::{body, resource::allow, session_token};
 use crate::{
     clock,
-    problem::{ApiError, Code, KbsError},
-    service::{Service, Shared, blocking},
+    openapi::{ENCLAVE, examples},
+    overload::blocking,
+    problem::{
+        ApiError, Code, Form, KbsError,
+        described::{FRESH, VAULT, refusals},
+    },
+    service::{Service, Shared},
 };
 
+refusals!(
+    Refusals,
+    Form::Kbs,
+    FRESH,
+    VAULT,
+    [
+        Code::SessionInvalid,
+        Code::MalformedBody,
+        Code::TooLarge,
+        Code::ResultKeyRefused,
+        Code::Denied,
+    ],
+);
+
+/// Certifies the key that a task's result will be signed with, if the decision about its bundle is yes.
+#[utoipa::path(
+    post,
+    path = "/kbs/v0/result-key",
+    operation_id = "resultKey",
+    tag = ENCLAVE,
+    request_body(content = ResultKeyRequest, content_type = "application/json", example = json!(examples::result_key())),
+    responses(
+        (
+            status = 200,
+            description = "What `TaskRegistry.complete` takes as the SMS's signature.",
+            body = ResultKeyCertificate,
+            example = json!(examples::certificate()),
+        ),
+        Refusals,
+    ),
+    security(("session" = []), ("sessionCookie" = [])),
+)]
 pub(crate) async fn result_key(
     State(service): State<Shared>,
     request: Request,
@@ -24,7 +61,7 @@ pub(crate) async fn result_key(
     let token = session_token(request.headers())?;
     let session = service.token.open_session(token, service.verifier.policy(), clock::now())?;
     let request: ResultKeyRequest = body::read(request).await?;
-    Ok(Json(blocking(move || certify(&service, &session, &request)).await?))
+    Ok(Json(blocking(service.place()?, move || certify(&service, &session, &request)).await?))
 }
 
 fn certify(

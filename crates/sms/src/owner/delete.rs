@@ -6,19 +6,51 @@ use axum::{
     response::Response,
 };
 use sesame_domain::SecretId;
-use sesame_protocol::owner::SignedRemoval;
+use sesame_protocol::owner::{SecretMetadata, SignedRemoval};
 use sesame_vault::Removal;
 
 use super::{
     Claim, asset_secret, authorization, malformed, requester_secret, tombstone, with_metadata,
 };
 use crate::{
+    openapi::{OWNER, examples, parameters},
+    overload::blocking,
     path::Path,
-    problem::ApiError,
-    service::{Shared, blocking},
+    problem::{
+        ApiError, Code, Form,
+        described::{ASSET, FRESH, SIGNED, VAULT, refusals},
+    },
+    service::Shared,
 };
 
-/// `DELETE /v1/assets/{asset}/secret`.
+/// To what was signed.
+const REMOVAL: [Code; 4] =
+    [Code::MalformedId, Code::WrongEpoch, Code::VersionConflict, Code::SecretAbsent];
+
+refusals!(AssetRefusals, Form::Problem, SIGNED, ASSET, FRESH, VAULT, REMOVAL);
+refusals!(RequesterRefusals, Form::Problem, SIGNED, FRESH, VAULT, REMOVAL);
+
+/// Removes every version of an app's secret, or of the key of a protected data. The numbering goes on.
+#[utoipa::path(
+    delete,
+    path = "/v1/assets/{asset}/secret",
+    operation_id = "deleteAssetSecret",
+    tag = OWNER,
+    params(parameters::InAsset, parameters::WithRemoval),
+    responses(
+        (
+            status = 200,
+            description = "It is gone; this is what is left.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::tombstone()),
+        ),
+        AssetRefusals,
+    ),
+)]
 pub(crate) async fn asset(
     State(service): State<Shared>,
     Path(asset): Path<String>,
@@ -27,7 +59,27 @@ pub(crate) async fn asset(
     delete(service, asset_secret(&asset)?, &headers).await
 }
 
-/// `DELETE /v1/requesters/{address}/secrets/{name}`.
+/// Removes every version of a requester's secret. The numbering goes on.
+#[utoipa::path(
+    delete,
+    path = "/v1/requesters/{address}/secrets/{name}",
+    operation_id = "deleteRequesterSecret",
+    tag = OWNER,
+    params(parameters::InAddress, parameters::InName, parameters::WithRemoval),
+    responses(
+        (
+            status = 200,
+            description = "It is gone; this is what is left.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::tombstone()),
+        ),
+        RequesterRefusals,
+    ),
+)]
 pub(crate) async fn requester(
     State(service): State<Shared>,
     Path((address, name)): Path<(String, String)>,
@@ -51,8 +103,9 @@ async fn delete(
     };
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(removal.epoch)?;
-    blocking(move || {
-        service.vault.remove(&Removal { secret: secret.clone(), version: removal.version })?;
+    blocking(service.place()?, move || {
+        let gone = Removal { secret: secret.clone(), version: removal.version };
+        service.metrics.vault.time("delete", || service.vault.remove(&gone))?;
         let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);
         Ok(with_metadata(StatusCode::OK, &gone))
     })

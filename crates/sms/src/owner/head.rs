@@ -13,12 +13,43 @@ use super::{
     with_metadata,
 };
 use crate::{
+    openapi::{OWNER, parameters},
+    overload::blocking,
     path::Path,
-    problem::{ApiError, Code},
-    service::{Shared, blocking},
+    problem::{
+        ApiError, Code, Form,
+        described::{ASSET, FRESH, SIGNED, VAULT, refusals},
+    },
+    service::Shared,
 };
 
-/// `HEAD /v1/assets/{asset}/secret`.
+/// To what was asked for.
+const QUERY: [Code; 2] = [Code::MalformedId, Code::SecretAbsent];
+
+refusals!(AssetRefusals, Form::Problem, SIGNED, ASSET, FRESH, VAULT, QUERY);
+refusals!(RequesterRefusals, Form::Problem, SIGNED, FRESH, VAULT, QUERY);
+
+/// What the vault knows of an app's secret, or of the key of a protected data; never the value.
+///
+/// `secret_absent` of a secret that was removed has both headers too: the next version is one more.
+#[utoipa::path(
+    head,
+    path = "/v1/assets/{asset}/secret",
+    operation_id = "headAssetSecret",
+    tag = OWNER,
+    params(parameters::InAsset, parameters::WithQuery),
+    responses(
+        (
+            status = 200,
+            description = "There is one.",
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+        ),
+        AssetRefusals,
+    ),
+)]
 pub(crate) async fn asset(
     State(service): State<Shared>,
     Path(asset): Path<String>,
@@ -27,7 +58,27 @@ pub(crate) async fn asset(
     head(service, asset_secret(&asset)?, &headers).await
 }
 
-/// `HEAD /v1/requesters/{address}/secrets/{name}`.
+/// What the vault knows of a requester's secret; never the value.
+///
+/// `secret_absent` of a secret that was removed has both headers too: the next version is one more.
+#[utoipa::path(
+    head,
+    path = "/v1/requesters/{address}/secrets/{name}",
+    operation_id = "headRequesterSecret",
+    tag = OWNER,
+    params(parameters::InAddress, parameters::InName, parameters::WithQuery),
+    responses(
+        (
+            status = 200,
+            description = "There is one.",
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+        ),
+        RequesterRefusals,
+    ),
+)]
 pub(crate) async fn requester(
     State(service): State<Shared>,
     Path((address, name)): Path<(String, String)>,
@@ -49,7 +100,7 @@ async fn head(
         signature: &query.signature,
     };
     let ownership = claim.check(&service, &secret).await?;
-    blocking(move || {
+    blocking(service.place()?, move || {
         let newest = service.vault.newest(&secret)?.filter(|newest| ownership.may_see(newest));
         if let Some(newest) = newest {
             return Ok(with_metadata(StatusCode::OK, &body(&secret, &newest)));

@@ -12,10 +12,15 @@ use sesame_protocol::owner::{SecretMetadata, SecretPage, SignedQuery, owned_by};
 
 use super::{Claim, Ownership, authorization, body, malformed};
 use crate::{
+    openapi::{OWNER, examples, parameters},
+    overload::blocking,
     path::Path,
-    problem::{ApiError, Code},
+    problem::{
+        ApiError, Code, Form,
+        described::{FRESH, SIGNED, VAULT, refusals},
+    },
     public::explain::parse_address,
-    service::{Service, Shared, blocking},
+    service::{Service, Shared},
 };
 
 /// Secrets on a page.
@@ -31,7 +36,25 @@ pub(crate) struct Start {
     after: Option<String>,
 }
 
-/// `GET /v1/owners/{address}/secrets`.
+refusals!(Refusals, Form::Problem, SIGNED, FRESH, VAULT, [Code::MalformedId]);
+
+/// What an owner has here, never a value: first the secrets that the owner named, then those of the assets that it owns.
+#[utoipa::path(
+    get,
+    path = "/v1/owners/{address}/secrets",
+    operation_id = "listSecrets",
+    tag = OWNER,
+    params(parameters::InAddress, parameters::ByAfter, parameters::WithQuery),
+    responses(
+        (
+            status = 200,
+            description = "Some of them; with `next` there may be more.",
+            body = SecretPage,
+            example = json!(examples::secrets()),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn owned(
     State(service): State<Shared>,
     Path(address): Path<String>,
@@ -50,7 +73,7 @@ pub(crate) async fn owned(
         signature: &query.signature,
     };
     claim.check_requester(&service, owner).await?;
-    blocking(move || page(&service, owner, after.as_ref()).map(Json)).await
+    blocking(service.place()?, move || page(&service, owner, after.as_ref()).map(Json)).await
 }
 
 /// First the secrets that the owner named, then those of its assets.

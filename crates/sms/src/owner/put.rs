@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use sesame_domain::SecretId;
-use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SignedUpdate};
+use sesame_protocol::owner::{MAX_SEALED_BYTES, SEALED_CONTENT_TYPE, SecretMetadata, SignedUpdate};
 use sesame_vault::{Metadata, Push, VaultError};
 
 use super::{
@@ -18,12 +18,74 @@ use super::{
 };
 use crate::{
     clock,
+    openapi::{OWNER, examples, parameters},
+    overload::blocking,
     path::Path,
-    problem::{ApiError, Code},
-    service::{Service, Shared, blocking},
+    problem::{
+        ApiError, Code, Form,
+        described::{ASSET, FRESH, SIGNED, VAULT, refusals},
+    },
+    service::{Service, Shared},
 };
 
-/// `PUT /v1/assets/{asset}/secret`.
+/// To a body and what was signed of it.
+const UPDATE: [Code; 12] = [
+    Code::MalformedId,
+    Code::WrongContentType,
+    Code::TooLarge,
+    Code::WrongEpoch,
+    Code::WrongContentDigest,
+    Code::StorageLow,
+    Code::WrongLength,
+    Code::WrongDigest,
+    Code::WrongSealingKey,
+    Code::DoesNotOpen,
+    Code::VersionConflict,
+    Code::Replayed,
+];
+
+refusals!(AssetRefusals, Form::Problem, SIGNED, ASSET, FRESH, VAULT, UPDATE);
+refusals!(RequesterRefusals, Form::Problem, SIGNED, FRESH, VAULT, UPDATE);
+
+/// Pushes a new version of an app's secret, or of the key of a protected data.
+///
+/// The body is sealed to the SMS's key (HPKE, RFC 9180): `enc`, then the ciphertext. What was signed binds it to this secret, owner,
+/// epoch and version.
+#[utoipa::path(
+    put,
+    path = "/v1/assets/{asset}/secret",
+    operation_id = "putAssetSecret",
+    tag = OWNER,
+    params(parameters::InAsset, parameters::WithUpdate),
+    request_body(
+        content_type = SEALED_CONTENT_TYPE,
+        description = "The sealed secret, of 1 to 4194304 bytes before it was sealed.",
+        example = json!("enc, 32 bytes, and the ciphertext with its tag"),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "The first version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        (
+            status = 200,
+            description = "The next version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        AssetRefusals,
+    ),
+)]
 pub(crate) async fn asset(
     State(service): State<Shared>,
     Path(asset): Path<String>,
@@ -33,7 +95,45 @@ pub(crate) async fn asset(
     put(service, asset_secret(&asset)?, &headers, sealed).await
 }
 
-/// `PUT /v1/requesters/{address}/secrets/{name}`.
+/// Pushes a new version of a requester's secret.
+///
+/// The body is sealed to the SMS's key (HPKE, RFC 9180): `enc`, then the ciphertext. What was signed binds it to this secret, owner
+/// and version.
+#[utoipa::path(
+    put,
+    path = "/v1/requesters/{address}/secrets/{name}",
+    operation_id = "putRequesterSecret",
+    tag = OWNER,
+    params(parameters::InAddress, parameters::InName, parameters::WithUpdate),
+    request_body(
+        content_type = SEALED_CONTENT_TYPE,
+        description = "The sealed secret, of 1 to 4194304 bytes before it was sealed.",
+        example = json!("enc, 32 bytes, and the ciphertext with its tag"),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "The first version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        (
+            status = 200,
+            description = "The next version is kept.",
+            body = SecretMetadata,
+            headers(
+                ("etag" = String, description = "The newest version, in quotes."),
+                ("sesame-secret" = String, description = "A `SecretMetadata`, base64url without padding."),
+            ),
+            example = json!(examples::metadata()),
+        ),
+        RequesterRefusals,
+    ),
+)]
 pub(crate) async fn requester(
     State(service): State<Shared>,
     Path((address, name)): Path<(String, String)>,
@@ -61,9 +161,10 @@ async fn put(
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(update.epoch)?;
     check_content_digest(&ownership, &update)?;
-    let service = blocking(move || service.reserve.check().map(|()| service)).await?;
+    let service =
+        blocking(service.place()?, move || service.reserve.check().map(|()| service)).await?;
     let sealed = to_bytes(sealed, MAX_SEALED_BYTES).await.map_err(|_| too_large())?;
-    let metadata = blocking({
+    let metadata = blocking(service.place()?, {
         let secret = secret.clone();
         move || keep(&service, secret, &update, &sealed)
     })
@@ -73,6 +174,7 @@ async fn put(
 }
 
 /// The one span in which the service holds an owner's plaintext: from unsealing to sealing for the store.
+#[tracing::instrument(name = "push", skip_all)]
 fn keep(
     service: &Service,
     secret: SecretId,
@@ -93,7 +195,9 @@ fn keep(
         updated_at: clock::now(),
         size: 0,
     };
-    match service.vault.push(Push { secret: secret.clone(), metadata, value }) {
+    let operation = if update.version == 1 { "push" } else { "replace" };
+    let push = Push { secret: secret.clone(), metadata, value };
+    match service.metrics.vault.time(operation, || service.vault.push(push)) {
         Err(error @ VaultError::VersionConflict { .. }) => {
             let newest = service.vault.newest(&secret)?;
             let replayed = newest.is_some_and(|newest| {

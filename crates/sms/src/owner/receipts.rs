@@ -10,13 +10,37 @@ use sesame_protocol::receipts::{ListedReceipt, PAGE, ReceiptPage, ReceiptsOf, Si
 
 use super::{Claim, authorization, malformed};
 use crate::{
+    openapi::{OWNER, examples, parameters},
+    overload::blocking,
     path::Path,
-    problem::{ApiError, Code},
+    problem::{
+        ApiError, Code, Form,
+        described::{ASSET, FRESH, SIGNED, refusals},
+    },
     public::explain::parse_address,
-    service::{Shared, blocking},
+    service::Shared,
 };
 
-/// `GET /v1/assets/{asset}/receipts`.
+refusals!(AssetRefusals, Form::Problem, SIGNED, ASSET, FRESH, [Code::MalformedId]);
+refusals!(RequesterRefusals, Form::Problem, SIGNED, FRESH, [Code::MalformedId]);
+
+/// The receipts of decisions about an asset since its present owner has it, to that owner.
+#[utoipa::path(
+    get,
+    path = "/v1/assets/{asset}/receipts",
+    operation_id = "listAssetReceipts",
+    tag = OWNER,
+    params(parameters::InAsset, parameters::ByFrom, parameters::WithReceiptQuery),
+    responses(
+        (
+            status = 200,
+            description = "At most 100, in the order of the log.",
+            body = ReceiptPage,
+            example = json!(examples::receipts()),
+        ),
+        AssetRefusals,
+    ),
+)]
 pub(crate) async fn asset(
     State(service): State<Shared>,
     Path(asset): Path<String>,
@@ -26,7 +50,23 @@ pub(crate) async fn asset(
     list(service, ReceiptsOf::Asset(asset.parse()?), &uri, &headers).await
 }
 
-/// `GET /v1/requesters/{address}/receipts`.
+/// The receipts of decisions about the tasks that a requester bought, to that requester.
+#[utoipa::path(
+    get,
+    path = "/v1/requesters/{address}/receipts",
+    operation_id = "listRequesterReceipts",
+    tag = OWNER,
+    params(parameters::InAddress, parameters::ByFrom, parameters::WithReceiptQuery),
+    responses(
+        (
+            status = 200,
+            description = "At most 100, in the order of the log.",
+            body = ReceiptPage,
+            example = json!(examples::receipts()),
+        ),
+        RequesterRefusals,
+    ),
+)]
 pub(crate) async fn requester(
     State(service): State<Shared>,
     Path(address): Path<String>,
@@ -58,7 +98,7 @@ async fn list(
             0
         }
     };
-    blocking(move || {
+    blocking(service.place()?, move || {
         let lines = match of {
             ReceiptsOf::Asset(asset) => service.receipts.of_asset(asset.0, epoch, from, PAGE)?,
             ReceiptsOf::Requester(requester) => {

@@ -14,9 +14,14 @@ use sesame_view::Snapshot;
 
 use crate::{
     clock,
+    openapi::{PUBLIC, examples, parameters},
+    overload::blocking,
     path::Path,
-    problem::{ApiError, Code},
-    service::{Shared, blocking, min_block},
+    problem::{
+        ApiError, Code, Form,
+        described::{FRESH, VAULT, refusals},
+    },
+    service::{Shared, min_block},
 };
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +33,40 @@ pub(crate) struct Question {
     block: Option<u64>,
 }
 
+refusals!(
+    Refusals,
+    Form::Problem,
+    FRESH,
+    VAULT,
+    [Code::MalformedId, Code::MalformedHeader, Code::BlockNotReached, Code::BlockUnknown],
+);
+
+/// What the decision would be, and why, for an enclave that has proven nothing.
+///
+/// The rule is the one that releases; nothing is released. What it says of the vault is `secret_unavailable` here.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks/{task}/explain",
+    operation_id = "explain",
+    tag = PUBLIC,
+    params(
+        parameters::InTask,
+        parameters::ByEnclave,
+        parameters::ByResource,
+        parameters::ByWorker,
+        parameters::ByBlock,
+        parameters::WithMinBlock,
+    ),
+    responses(
+        (
+            status = 200,
+            description = "Yes, or no with every reason.",
+            body = Explanation,
+            example = json!(examples::explanation()),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn explain(
     State(service): State<Shared>,
     Path(task): Path<String>,
@@ -42,11 +81,12 @@ pub(crate) async fn explain(
     let worker = question.worker.as_deref().map(parse_address).transpose()?;
     let block = question.block;
     let least = min_block(&headers)?;
+    let place = service.place()?;
     let answer = move || {
         let snapshot = service.fresh_since(least)?;
         answer(&service, snapshot, task, enclave, resource, worker, block)
     };
-    blocking(answer).await.map(Json)
+    blocking(place, answer).await.map(Json)
 }
 
 fn answer(

@@ -1,5 +1,6 @@
 //! What anybody may ask.
 
+pub(crate) mod description;
 pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod keys;

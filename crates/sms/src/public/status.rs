@@ -6,15 +6,40 @@ use axum::{Json, extract::State};
 use sesame_indexer::Unready;
 use sesame_protocol::status::{Contracts, State as StateBody, Status};
 
-use crate::{clock, problem::ApiError, service::Shared};
+use crate::{
+    clock,
+    openapi::{PUBLIC, examples},
+    problem::{ApiError, Form, described::refusals},
+    service::{Service, Shared},
+};
 
+refusals!(Refusals, Form::Problem);
+
+/// How fresh the mirror of the chain is, and what the service promises.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "status",
+    tag = PUBLIC,
+    responses(
+        (
+            status = 200,
+            description = "As it is now, whether it releases or not.",
+            body = Status,
+            example = json!(examples::status()),
+        ),
+        Refusals,
+    ),
+)]
 pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>, ApiError> {
     let cursor = service.view.cursor()?;
     let (head, confirmed) = (cursor.map(|c| c.head), cursor.map(|c| c.confirmed));
     let pulse = service.pulse.borrow().clone();
-    let now = clock::now();
-    let unready = service.freshness.check(&pulse, head, Instant::now(), now).err();
+    let (now, moment) = (clock::now(), Instant::now());
+    let unready = service.freshness.check(&pulse, head, moment, now).err();
+    let reason = unready.as_ref().map(ToString::to_string).or_else(|| closed(&service, moment));
     let state = match &unready {
+        None if reason.is_some() => StateBody::Failed,
         None => StateBody::Ready,
         Some(Unready::Starting | Unready::Backfilling { .. }) => StateBody::Backfilling,
         Some(Unready::Stale { .. } | Unready::HeadTooOld { .. } | Unready::ClockBehind { .. }) => {
@@ -31,7 +56,7 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
         },
         identity: service.address(),
         state,
-        reason: unready.map(|unready| unready.to_string()),
+        reason,
         head: head.as_ref().map(Into::into),
         confirmed: confirmed.as_ref().map(Into::into),
         last_proof: service.view.proven()?.as_ref().map(Into::into),
@@ -41,5 +66,17 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
         simulated_tee: service.verifier.policy().admits_simulated(),
         revocation_bound_seconds: service.freshness.bound().as_secs(),
         silence_bound_seconds: service.freshness.max_lag.as_secs(),
+        uptime_seconds: Some(service.since.elapsed().as_secs()),
+        vault_store: Some(service.kept_in.0),
+        key_provider: Some(service.kept_in.1),
     }))
+}
+
+/// Why no secret can be opened.
+fn closed(service: &Service, now: Instant) -> Option<String> {
+    match (service.health.store(now), service.health.key(now)) {
+        (true, true) => None,
+        (false, _) => Some("the vault's store does not answer".to_owned()),
+        (true, false) => Some("the vault's key cannot be used".to_owned()),
+    }
 }

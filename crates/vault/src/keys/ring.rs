@@ -113,6 +113,12 @@ impl Ring {
         self.sealing.as_ref()
     }
 
+    /// Seals and opens with the key that seals.
+    pub(crate) fn try_sealing(&self, origin: &[u8]) -> Result<(), VaultError> {
+        self.sealing.unwrap(&self.sealing.wrap(CHECK, origin)?, origin)?;
+        Ok(())
+    }
+
     /// The names of all, the one that seals first.
     pub(crate) fn names(&self) -> Vec<KeyId> {
         std::iter::once(&self.sealing).chain(&self.opening).map(|key| key.id()).collect()

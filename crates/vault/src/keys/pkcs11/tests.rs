@@ -117,7 +117,7 @@ fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 
 fn reason<T>(result: Result<T, KeyError>) -> String {
     match result.map(|_| ()) {
-        Err(KeyError::Token { token, reason }) => {
+        Err(KeyError::Token { token, reason, .. }) => {
             assert_eq!(token, LABEL);
             reason
         }

@@ -111,7 +111,7 @@ impl Token {
             Some((_, Ok(done))) => Ok(done),
             Some((_, Err(Failure::Key(error)))) => Err(error),
             Some((number, Err(Failure::Module(error)))) => Err(self.give_up(number, said(&error))),
-            None => Err(self.unusable("it went away again".to_owned())),
+            None => Err(self.unusable("it went away again".to_owned(), false)),
         }
     }
 
@@ -134,7 +134,7 @@ impl Token {
         match &*state {
             State::Open(connection) if Some(connection.number) != used => return Ok(()),
             State::Failed(failed) if failed.lasts(&self.hsm) => {
-                return Err(self.unusable(failed.reason.clone()));
+                return Err(self.unusable(failed.reason.clone(), failed.refused.is_some()));
             }
             State::Open(_) | State::Closed | State::Failed(_) => {}
         }
@@ -149,7 +149,7 @@ impl Token {
                 let refused = of_pin.then_some(pin);
                 *state =
                     State::Failed(Failed { reason: reason.clone(), at: Instant::now(), refused });
-                Err(self.unusable(reason))
+                Err(self.unusable(reason, of_pin))
             }
         }
     }
@@ -162,11 +162,11 @@ impl Token {
             *state =
                 State::Failed(Failed { reason: reason.clone(), at: Instant::now(), refused: None });
         }
-        self.unusable(reason)
+        self.unusable(reason, false)
     }
 
-    fn unusable(&self, reason: String) -> KeyError {
-        KeyError::Token { token: self.hsm.token.clone(), reason }
+    fn unusable(&self, reason: String, of_pin: bool) -> KeyError {
+        KeyError::Token { token: self.hsm.token.clone(), reason, of_pin }
     }
 }
 

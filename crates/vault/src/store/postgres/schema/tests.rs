@@ -1,3 +1,5 @@
+//! Upgrades keep what was there, and happen whole or not at all.
+
 use std::sync::Arc;
 
 use super::*;
