@@ -325,9 +325,11 @@ async fn campaign(
 }
 
 /// What a client meets where a replica died, or is not back yet, and nothing else is wrong.
-const OF_THE_DEAD: [&str; 9] = [
+const OF_THE_DEAD: [&str; 10] = [
     "no answer",
     "502",
+    // To a `HEAD`, whose answer has no body to say more.
+    "503",
     "504",
     "replayed",
     "version_conflict",
