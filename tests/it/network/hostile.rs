@@ -6,7 +6,7 @@ use futures::future::join_all;
 use reqwest::{Client, Method, RequestBuilder};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sesame_protocol::owner::SEALED_CONTENT_TYPE;
-use sesame_tests::{Answer, eventually};
+use sesame_tests::eventually;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -104,33 +104,33 @@ async fn bodies_that_are_too_large_or_encoded_are_refused() {
     let refused = async |request: RequestBuilder| {
         eventually("the refusal is heard", async || {
             let answer = request.try_clone().unwrap().send().await.ok()?;
-            let code = answer.headers().get("sesame-problem")?.to_str().ok()?.to_owned();
-            Some((answer.status().as_u16(), code))
+            let header = |name| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
+            Some((answer.status().as_u16(), header("sesame-problem")?, header("content-type")?))
         })
         .await
     };
-    let too_large = (413, "too_large".to_owned());
+    let [problem, kbs] = ["application/problem+json", "application/json"];
+    let is = |status: u16, code: &str, form: &str| (status, code.to_owned(), form.to_owned());
     let large = request(Method::PUT, &put).header("content-type", SEALED_CONTENT_TYPE);
-    assert_eq!(refused(large.body(vec![0; 5 << 20])).await, too_large);
+    assert_eq!(refused(large.body(vec![0; 5 << 20])).await, is(413, "too_large", problem));
     let large = request(Method::POST, "kbs/v0/auth").body(vec![b' '; 1 << 20]);
-    assert_eq!(refused(large).await, too_large);
+    assert_eq!(refused(large).await, is(413, "too_large", kbs));
 
     // A little that would unfold into very much is not unfolded.
     for encoding in ["gzip", "br", "zstd", "deflate", "identity, gzip", ""] {
-        for (method, path) in [(Method::PUT, put.as_str()), (Method::POST, "kbs/v0/attest")] {
+        for (method, path, form) in
+            [(Method::PUT, put.as_str(), problem), (Method::POST, "kbs/v0/attest", kbs)]
+        {
             let bomb = request(method, path).header("content-encoding", encoding);
-            let answer = Answer::to(bomb.body(&b"\x1f\x8b\x08"[..])).await;
-            answer.is_problem(415, "unsupported_encoding");
-            let enclaves = path.starts_with("kbs");
-            let form = if enclaves { "application/json" } else { "application/problem+json" };
-            assert_eq!(answer.header("content-type"), Some(form));
+            let answer = refused(bomb.body(&b"\x1f\x8b\x08"[..])).await;
+            assert_eq!(answer, is(415, "unsupported_encoding", form));
         }
     }
     let twice = request(Method::POST, "kbs/v0/auth").header("content-encoding", "identity");
     let twice = twice.header("content-encoding", "gzip").body("{}");
-    Answer::to(twice).await.is_problem(415, "unsupported_encoding");
+    assert_eq!(refused(twice).await, is(415, "unsupported_encoding", kbs));
     let plain = request(Method::POST, "kbs/v0/auth").header("content-encoding", "Identity");
-    Answer::to(plain.body("{}")).await.is_problem(400, "malformed_body");
+    assert_eq!(refused(plain.body("{}")).await, is(400, "malformed_body", kbs));
 }
 
 /// Connections that ask for nothing keep nobody else out for longer than they may be idle, and cost little memory.
