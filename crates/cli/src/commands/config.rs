@@ -117,7 +117,7 @@ fn row(option: &Arg, said: &ArgMatches, entries: &[Entry]) -> Option<Vec<Value>>
     let values: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
     let value = match values.as_slice() {
         [] => Value::Null,
-        _ if option.is_hide_env_values_set() => json!("(not shown)"),
+        _ if config::may_hold_a_key(option) => json!("(not shown)"),
         [value] => json!(value),
         values => json!(values),
     };

@@ -105,6 +105,12 @@ pub(crate) fn is_switch(option: &Arg) -> bool {
     matches!(option.get_action(), ArgAction::SetTrue)
 }
 
+/// Whether somebody may have put a key into its value, as into the address of a node: it is never shown.
+pub(crate) fn may_hold_a_key(option: &Arg) -> bool {
+    let names = option.get_value_names().unwrap_or_default();
+    option.is_hide_env_values_set() || names.iter().any(|name| name.as_str() == "URL")
+}
+
 /// What is wrong with the environment variables of a command.
 fn environment_mistakes(command: &Command, names: &[&str], leaf: &Command) -> Vec<String> {
     let mistake = |option: &Arg| {
@@ -133,8 +139,8 @@ fn wrong_value(command: &Command, names: &[&str], option: &Arg, value: &OsStr) -
     if !about_the_value {
         return None;
     }
-    if option.is_hide_env_values_set() {
-        return Some(format!("this is no value for {}; it is not shown here", option.get_id()));
+    if may_hold_a_key(option) {
+        return Some("this is no value for it, and is not shown here".to_owned());
     }
     let text = error.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
