@@ -66,7 +66,7 @@ pub fn task_id(deal: B256, index: u64) -> TaskId {
 }
 
 fn pair(hash: B256, number: u64) -> B256 {
-    keccak256([hash, U256::from(number).into()].concat())
+    keccak256([hash.0, U256::from(number).to_be_bytes()].concat())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the app is told.
 
 use alloy_primitives::Address;
-use sesame_domain::IexecSecret;
+use sesame_domain::{Grant, IexecSecret};
 use sha2::{Digest, Sha256};
 
 use super::{Description, Environment, INPUT_FOLDER, Secrets, lower};

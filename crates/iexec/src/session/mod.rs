@@ -19,7 +19,7 @@ use std::{
 
 use alloy_primitives::{Address, B256};
 use serde::Serialize;
-use sesame_domain::{AssetSnapshot, Deal, IexecSecret, Task, TaskId};
+use sesame_domain::{AssetId, AssetSnapshot, Deal, IexecSecret, Task, TaskId};
 use zeroize::Zeroizing;
 
 pub use environment::{Environment, Value};
@@ -87,10 +87,11 @@ impl<'a> Description<'a> {
         if framework(deal.tag) != Some(Framework::Tdx) {
             return Err(SessionError::NoTeeFramework);
         }
-        let address =
-            |id: sesame_domain::AssetId| id.address().ok_or(SessionError::NoTaskDescription);
-        let dataset =
-            task.data(1).map(|(id, snapshot)| Ok((address(id)?, snapshot))).transpose()?;
+        let address = |id: AssetId| id.address().ok_or(SessionError::NoTaskDescription);
+        let dataset = match task.data(1) {
+            Some((id, snapshot)) => Some((address(id)?, snapshot)),
+            None => None,
+        };
         let params = DealParams::read(&task.order.params);
         Ok(Self { id, task, deal, params, app: address(task.order.app)?, dataset, worker })
     }
