@@ -65,10 +65,10 @@ impl Pipeline {
             ("postComputeProperties.image", &pipeline.post_compute_properties.image),
             ("postComputeProperties.fingerprint", &pipeline.post_compute_properties.fingerprint),
         ];
-        match needed.into_iter().find(|(_, value)| value.trim().is_empty()) {
-            Some((field, _)) => Err(PipelineError::Blank(field)),
-            None => Ok(Self { tee_framework: Framework::Tdx.as_str().to_owned(), ..pipeline }),
+        if let Some((field, _)) = needed.iter().find(|(_, value)| value.trim().is_empty()) {
+            return Err(PipelineError::Blank(field));
         }
+        Ok(Self { tee_framework: Framework::Tdx.as_str().to_owned(), ..pipeline })
     }
 }
 

@@ -277,13 +277,15 @@ fn what_is_no_slice_is_empty() {
     assert_eq!(partly[0].read(), Err(Misfit::Malformed("dataset")));
 }
 
+type Field = fn(&mut SignedOrder) -> &mut String;
+
 #[test]
 fn a_field_that_is_not_what_it_should_be_has_a_name() {
     let good = orders(JSON.as_bytes()).remove(0);
-    let cases: [(&str, fn(&mut SignedOrder) -> &mut String, &[&str]); 9] = [
+    let cases: [(&str, Field, &[&str]); 9] = [
         ("dataset", |order| &mut order.dataset, &["", "0x", "0x00", "x"]),
         ("datasetprice", |order| &mut order.datasetprice, &["-1", "one", "1.5"]),
-        ("volume", |order| &mut order.volume, &["-1", "1e3", "0x"]),
+        ("volume", |order| &mut order.volume, &["-1", "1e3", "x"]),
         ("tag", |order| &mut order.tag, &["", "0x09", "9"]),
         ("apprestrict", |order| &mut order.apprestrict, &["", "0x0"]),
         ("workerpoolrestrict", |order| &mut order.workerpoolrestrict, &["", "0x0"]),

@@ -49,9 +49,8 @@ impl Description<'_> {
     /// The requester's secrets that the deal asks for, by the number under which the app sees them.
     pub(super) fn requester_secrets(&self) -> impl Iterator<Item = (u32, IexecSecret)> {
         let requester = self.task.requester;
-        let secret =
-            move |name: &sesame_domain::SecretName| IexecSecret::Requester(requester, name.clone());
-        self.task.order.grants.iter().map(move |grant| (grant.index, secret(&grant.name)))
+        let secret = move |grant: &Grant| IexecSecret::Requester(requester, grant.name.clone());
+        self.task.order.grants.iter().map(move |grant| (grant.index, secret(grant)))
     }
 }
 
