@@ -37,7 +37,7 @@ pub use people::Person;
 pub use postgres::{PASSWORD, Postgres, free_port};
 pub use program::{Launch, Program, program};
 pub use scene::{Scene, key_of};
-pub use service::Sms;
+pub use service::{Sms, deployment_of};
 pub use truth::Truth;
 pub use wait::{eventually, now};
 pub use workshop::{Worker, Workshop};

@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod database;
 mod failure;
+mod iexec;
 mod network;
 mod output;
 mod parse;

@@ -3,9 +3,7 @@
 use std::{fs, io, path::Path, sync::Arc, time::Instant};
 
 use sesame_attestation::{TokenKey, Verifier};
-use sesame_indexer::{
-    Backfill, Decoder, Family, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError,
-};
+use sesame_indexer::{Backfill, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError};
 use sesame_protocol::{
     operator::SOCKET,
     receipts::ReceiptLogKey,
@@ -24,7 +22,9 @@ use crate::{
     clock,
     collateral::Shelf,
     config::Config,
+    followed::Followed,
     health::Health,
+    iexec::{self, Iexec},
     index::{self, IndexError},
     limits::Gate,
     listen::{Listeners, Network, Server, Tls, TlsError, nothing_to_reload},
@@ -65,9 +65,9 @@ pub enum ServeError {
     /// The receipts cannot be continued.
     #[error(transparent)]
     Receipts(#[from] LogError),
-    /// No client for collateral can be made.
-    #[error("no HTTP client for the collateral service can be made")]
-    Collateral(#[from] reqwest::Error),
+    /// No client can be made, for collateral or for the storage of sessions.
+    #[error("no HTTP client can be made")]
+    Client(#[from] reqwest::Error),
     /// The node's url cannot be used.
     #[error(transparent)]
     Node(#[from] SourceError),
@@ -103,11 +103,18 @@ pub async fn run(
     let (request_time, network) = (config.request_time, config.network.clone());
     let clients = Clients::new(&network.trusted_proxies);
     let gate = Gate::new(&config.limits, clients.clone());
-    let data_dir = config.data_dir.clone();
-    let listeners = listeners.into().with_surfaces().map_err(ServeError::Listener)?;
+    let (data_dir, followed) = (config.data_dir.clone(), config.followed.clone());
+    let sessions = config.sessions.clone();
+    let listeners = listeners.into().with_surfaces(followed.native().is_some());
+    let listeners = listeners.map_err(ServeError::Listener)?;
     let metrics = Metrics::new(config.program.clone());
     let tls = load_tls(&network, &metrics)?;
     let (service, mirror) = open(config, metrics).await?;
+    let service = Arc::new(service);
+    let iexec = match followed {
+        Followed::Native(_) => None,
+        Followed::Iexec(deployment) => Some(Iexec::new(service.clone(), deployment, sessions)?),
+    };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     for listener in &listeners {
         listener.announce(service.address(), &network);
@@ -124,7 +131,9 @@ pub async fn run(
             result
         }
     });
-    let service = Arc::new(service);
+    if let Some(iexec) = iexec.clone() {
+        tasks.spawn(iexec.count());
+    }
     tasks.spawn({
         let (service, stop) = (service.clone(), stop.clone());
         async move { service.shelf.keep_fresh(stop).await }
@@ -143,7 +152,12 @@ pub async fn run(
         }
     });
     let routed = listeners.into_iter().map(|listener| {
-        let router = router(service.clone(), request_time, &gate, listener.surfaces);
+        let router = match &iexec {
+            Some(iexec) if listener.surfaces.iexec => {
+                iexec::router::router(iexec.clone(), request_time, &gate)
+            }
+            _ => router(service.clone(), request_time, &gate, listener.surfaces),
+        };
         (listener, router)
     });
     let routed: Vec<_> = routed.collect();
@@ -196,8 +210,8 @@ fn operate(data_dir: &Path, service: Shared, stop: &CancellationToken, tasks: &T
 
 /// Opens everything that the service stands on, refusing what does not belong together.
 async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), ServeError> {
-    let deployment = config.deployment.clone();
-    let origin = index::origin(&deployment);
+    let followed = config.followed.clone();
+    let origin = followed.origin();
     let folder = &config.data_dir;
     let kept_in = config.places().kinds();
     let opening = tokio::task::spawn_blocking({
@@ -205,13 +219,13 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         move || open_vault(&config)
     });
     let (keys, vault) = opening.await.map_err(ServeError::OpeningDied)??;
-    let view = Arc::new(index::open(folder, &deployment)?);
-    let domain =
-        Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
+    let view = Arc::new(index::open(folder, &followed)?);
+    let (chain_id, home) = (followed.chain_id(), followed.home());
+    let domain = Domain { chain_id, asset_registry: home };
     let receipts = Log::open(
         &folder.join("receipts.log"),
         keys.identity.address(),
-        deployment.chain_id,
+        chain_id,
         keys.receipts.bytes(),
     )?;
     let receipts_key = ReceiptLogKey::certify(receipts.verifier_key(), &domain, &keys.identity);
@@ -223,10 +237,10 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
     let mirror = Mirror {
         nodes,
         view: view.clone(),
-        family: Family::Native(Decoder::new(&deployment)),
-        chain_id: deployment.chain_id,
-        contracts: deployment.contracts().to_vec(),
-        first_block: deployment.first_block,
+        family: followed.family(),
+        chain_id,
+        contracts: followed.contracts(),
+        first_block: origin.first_block,
         confirmation: config.confirmation,
         prove_every: config.prove_every,
         history: config.history,
@@ -236,12 +250,11 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         metrics: metrics.index.clone(),
         pulse: publisher,
     };
-    let tasks =
-        TaskDomain { chain_id: deployment.chain_id, task_registry: deployment.task_registry };
+    let task_registry = followed.native().map_or(home, |deployment| deployment.task_registry);
     let service = Service {
-        deployment,
+        followed,
         domain,
-        tasks,
+        tasks: TaskDomain { chain_id, task_registry },
         identity: keys.identity,
         sealing: Sealing::default(),
         token: keys.token,
@@ -273,7 +286,7 @@ fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
     let places = config.places();
     let first_run = !places.hold_a_vault()?;
     let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
-    let vault = places.open(&config.deployment)?;
+    let vault = places.open(&config.followed)?;
     vault.belongs_to(keys.identity.address())?;
     tell_key(&vault.key_in_use());
     sealing::first(&vault, clock::now())?;

@@ -1,0 +1,6 @@
+//! iExec's clients, schedulers and workers, over PoCo's contracts.
+
+mod machines;
+mod owners;
+mod served;
+mod surface;
