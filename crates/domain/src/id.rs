@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use alloy_primitives::{Address, B256, U256};
 
+use crate::IexecSecret;
+
 /// A text or number is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +24,9 @@ pub enum ParseIdError {
     /// Not `assets/<asset>/secret` or `requesters/<address>/secrets/<name>`.
     #[error("expected assets/<asset>/secret or requesters/<address>/secrets/<name>")]
     NotASecret,
+    /// Longer than 255 bytes.
+    #[error("the name of a web2 secret has at most 255 bytes")]
+    NotAWeb2Name,
     /// Not a kind of asset that the registry knows.
     #[error("kind {0} is no kind of asset")]
     NotAKind(u8),
@@ -134,16 +139,20 @@ pub enum SecretId {
     Asset(AssetId),
     /// A named secret of a requester, linked to no app.
     Requester(Address, SecretName),
+    /// One that iExec's clients push.
+    Iexec(IexecSecret),
 }
 
 impl fmt::Display for SecretId {
-    /// The path under `/v1` at which the owner surface serves the secret.
+    /// The path under `/v1` at which the owner surface serves the secret. Those of iExec's clients are not served there, and have
+    /// paths that begin with `iexec/`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asset(asset) => write!(f, "assets/{asset}/secret"),
             Self::Requester(address, name) => {
                 write!(f, "requesters/{}/secrets/{name}", address.to_string().to_lowercase())
             }
+            Self::Iexec(secret) => secret.fmt(f),
         }
     }
 }
@@ -151,7 +160,7 @@ impl fmt::Display for SecretId {
 impl FromStr for SecretId {
     type Err = ParseIdError;
 
-    /// Reads the path that [`fmt::Display`] writes.
+    /// Reads the path that [`fmt::Display`] writes, of secrets that the owner surface serves.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let parts: Vec<&str> = text.split('/').collect();
         let id = match parts.as_slice() {

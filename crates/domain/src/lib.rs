@@ -8,6 +8,7 @@ mod enclave;
 mod event;
 mod facts;
 mod id;
+mod iexec;
 mod journal;
 mod task;
 
@@ -19,5 +20,6 @@ pub use enclave::{Imitated, TeeKind, UnknownTee, enclave_id};
 pub use event::{BlockEvents, ChainEvent, EventAt, Registry};
 pub use facts::{Facts, Resource, Standing};
 pub use id::{AssetId, Block, BlockRef, EnclaveId, ParseIdError, SecretId, SecretName, TaskId};
+pub use iexec::{IexecSecret, MAX_WEB2_NAME, Web2Name};
 pub use journal::{Journal, LogImage};
 pub use task::{AssetSnapshot, Grant, Order, Task, TaskStatus};
