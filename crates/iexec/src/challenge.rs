@@ -56,16 +56,21 @@ pub fn session(worker: Address, task: TaskId, enclave_challenge: Address) -> B25
 /// Whatever else the text is, it is nobody's.
 #[must_use]
 pub fn signed_by(challenge: B256, signature: &str, expected: Address) -> bool {
-    let signer = parse(signature)
-        .and_then(|signature| recover(eip191_hash_message(challenge), &signature).ok());
+    let signer =
+        parse(signature).and_then(|signature| signer(eip191_hash_message(challenge), &signature));
     signer == Some(expected)
 }
 
 fn parse(text: &str) -> Option<[u8; 65]> {
     let mut signature = [0; 65];
     hex::decode_to_slice(text.strip_prefix("0x")?, &mut signature).ok()?;
+    Some(signature)
+}
+
+/// Whose key signed a hash, if v is 27 or 28, as PoCo and its clients write it.
+pub(crate) fn signer(hash: B256, signature: &[u8; 65]) -> Option<Address> {
     let [.., v] = signature;
-    matches!(v, 27 | 28).then_some(signature)
+    recover(hash, signature).ok().filter(|_| matches!(v, 27 | 28))
 }
 
 fn unnamed(address: &[u8], value: &[u8]) -> B256 {

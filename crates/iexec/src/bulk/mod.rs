@@ -11,11 +11,10 @@ mod tests;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::Deserialize;
 use sesame_domain::{AssetId, Deal, OrderUse, Task};
-use sesame_protocol::signature::recover;
 
 pub use misfit::{Misfit, Restriction};
 
-use crate::ids::DatasetOrder;
+use crate::{challenge, ids::DatasetOrder};
 
 /// An order of a smaller volume is for few tasks, and is passed over: 2^53 − 2.
 pub const LEAST_VOLUME: u64 = (1 << 53) - 2;
@@ -150,7 +149,7 @@ fn signer(hash: B256, signature: &[u8]) -> Option<Address> {
         64 => expanded(signature.try_into().ok()?),
         _ => signature.try_into().ok()?,
     };
-    recover(hash, &whole).ok()
+    challenge::signer(hash, &whole)
 }
 
 fn expanded(compact: [u8; 64]) -> [u8; 65] {

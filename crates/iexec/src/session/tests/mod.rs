@@ -1,5 +1,8 @@
 //! Every variable of every part, and what is missing.
 
+mod bulk;
+mod result;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, U256, address, b256};
@@ -10,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Description, Secrets, Session, SessionError};
 use crate::{
-    bulk::{SliceContent, SliceDataset},
+    bulk::SliceDataset,
     pipeline::{Compute, Pipeline},
 };
 
@@ -316,144 +319,6 @@ fn the_apps_and_the_requesters_secrets_go_to_the_app_alone_and_as_they_are() {
     let both = with_token([(requester("other"), "3"), (requester("my-key"), "1")]);
     let app = environment(&build(&task("{}"), &[], &both).unwrap(), "app");
     assert_eq!((&*app["IEXEC_REQUESTER_SECRET_1"], &*app["IEXEC_REQUESTER_SECRET_3"]), ("1", "3"));
-}
-
-fn post(params: &str, secrets: &Secrets) -> Variables {
-    environment(&build(&task(params), &[], secrets).unwrap(), "post-compute")
-}
-
-#[test]
-fn the_result_goes_through_a_proxy() {
-    let url = || (web2(SCHEDULER, "iexec-result-iexec-result-proxy-url"), " https://pool ");
-    let ipfs = r#"{"iexec_result_storage_provider":"ipfs"}"#;
-    assert_eq!(
-        post(ipfs, &with_token([url()])),
-        post_of(["false", "", "false", "ipfs", "https://pool", "worker's token"])
-    );
-    // The params' own proxy comes first, and the pool's is not even asked for.
-    let own = r#"{"iexec_result_storage_proxy":"https://own"}"#;
-    assert_eq!(
-        post(own, &with_token([])),
-        post_of(["false", "", "false", "", "https://own", "worker's token"])
-    );
-    // The worker's token comes first, then the requester's, without the white space around it.
-    assert_eq!(
-        post(ipfs, &with_token([(token(REQUESTER), "requester's")]))["RESULT_STORAGE_TOKEN"],
-        "worker's token"
-    );
-    assert_eq!(
-        post(ipfs, &secrets([(token(REQUESTER), "\trequester's\r\n")]))["RESULT_STORAGE_TOKEN"],
-        "requester's"
-    );
-}
-
-#[test]
-fn the_result_goes_to_dropbox_by_the_requesters_token_alone() {
-    let dropbox = r#"{"iexec_result_storage_provider":"dropbox"}"#;
-    let token_of = |owner| (web2(owner, "iexec-result-dropbox-token"), "box");
-    assert_eq!(
-        post(dropbox, &secrets([token_of(REQUESTER)])),
-        post_of(["false", "", "false", "dropbox", "", "box"])
-    );
-    let proxied = r#"{"iexec_result_storage_provider":"dropbox","iexec_result_storage_proxy":"p"}"#;
-    assert_eq!(post(proxied, &secrets([token_of(REQUESTER)]))["RESULT_STORAGE_PROXY"], "p");
-    assert_eq!(refused(&task(dropbox), &Secrets::new()), "POST_COMPUTE_GET_STORAGE_TOKENS_FAILED");
-}
-
-#[test]
-fn with_a_callback_there_is_no_storage() {
-    let mut task = task(
-        r#"{"iexec_result_storage_provider":"ipfs","iexec_result_storage_proxy":"https://own"}"#,
-    );
-    deal(&mut task).callback = Address::repeat_byte(0xf1);
-    let session = build(&task, &[], &Secrets::new()).unwrap();
-    let expected = post_of(["false", "", "true", "", "", ""]);
-    assert_eq!(environment(&session, "post-compute"), expected);
-}
-
-#[test]
-fn a_result_is_encrypted_to_its_beneficiary() {
-    let encrypted = r#"{"iexec_result_encryption":true}"#;
-    let key = |owner| (web2(owner, "iexec-result-encryption-public-key"), "cGVt\n");
-    assert_eq!(
-        post(encrypted, &with_token([key(BENEFICIARY)])),
-        post_of(["true", "cGVt", "false", "", "", "worker's token"])
-    );
-    let absent = "POST_COMPUTE_GET_ENCRYPTION_TOKENS_FAILED_EMPTY_BENEFICIARY_KEY";
-    assert_eq!(refused(&task(encrypted), &with_token([])), absent);
-    // A callback does not save it.
-    let mut called = task(encrypted);
-    deal(&mut called).callback = Address::repeat_byte(0xf1);
-    assert_eq!(refused(&called, &Secrets::new()), absent);
-    // Nor is it looked at before it is wanted.
-    let wanted = |params| Description::of(TASK, &task(params), WORKER).unwrap().secrets(&[]);
-    assert!(wanted(encrypted).contains(&key(BENEFICIARY).0));
-    assert!(!wanted("{}").contains(&key(BENEFICIARY).0));
-}
-
-fn slice() -> [SliceDataset; 3] {
-    let found = |address, uri: &str| {
-        Some(SliceContent { address, uri: uri.to_owned(), digest: B256::repeat_byte(0xd1) })
-    };
-    [
-        SliceDataset { name: "0xAbC".to_owned(), found: found(DATASET, "/ipfs/one") },
-        SliceDataset { name: "0xdef".to_owned(), found: None },
-        SliceDataset { name: "third".to_owned(), found: found(OTHER, "https://x") },
-    ]
-}
-
-#[test]
-fn a_bulk_has_a_slice_in_which_some_orders_do_not_fit() {
-    let task = task(r#"{"bulk_cid":"QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ"}"#);
-    let secrets = with_token([(IexecSecret::Dataset(DATASET), "first key")]);
-    let session = build(&task, &slice(), &secrets).unwrap();
-    let mut expected = signing();
-    let digest = format!("0x{}", "d1".repeat(32));
-    expected.extend(variables([
-        ("IEXEC_PRE_COMPUTE_OUT", "/iexec_in"),
-        ("IS_DATASET_REQUIRED", "false"),
-        ("IEXEC_DEAL_ID", DEAL_ID),
-        ("IEXEC_TASK_INDEX", "1"),
-        ("IEXEC_INPUT_FILES_NUMBER", "0"),
-        ("IEXEC_BULK_SLICE_SIZE", "3"),
-        ("IEXEC_DATASET_1_FILENAME", "0xAbC"),
-        ("IEXEC_DATASET_1_URL", "/ipfs/one"),
-        ("IEXEC_DATASET_1_CHECKSUM", &digest),
-        ("IEXEC_DATASET_1_KEY", "first key"),
-        ("IEXEC_DATASET_2_FILENAME", "0xdef"),
-        ("IEXEC_DATASET_2_URL", ""),
-        ("IEXEC_DATASET_2_CHECKSUM", ""),
-        ("IEXEC_DATASET_2_KEY", ""),
-        ("IEXEC_DATASET_3_FILENAME", "third"),
-        ("IEXEC_DATASET_3_URL", "https://x"),
-        ("IEXEC_DATASET_3_CHECKSUM", &digest),
-        ("IEXEC_DATASET_3_KEY", ""),
-    ]));
-    assert_eq!(environment(&session, "pre-compute"), expected);
-    let mut expected = app_of(ZERO, "0");
-    expected.extend(variables([
-        ("IEXEC_BULK_SLICE_SIZE", "3"),
-        ("IEXEC_DATASET_1_FILENAME", "0xAbC"),
-        ("IEXEC_DATASET_2_FILENAME", "0xdef"),
-        ("IEXEC_DATASET_3_FILENAME", "third"),
-    ]));
-    assert_eq!(environment(&session, "app"), expected);
-}
-
-#[test]
-fn a_slice_that_nobody_could_read_is_empty_and_no_error() {
-    let session = build(&task(r#"{"bulk_cid":"Qm1"}"#), &[], &with_token([])).unwrap();
-    assert_eq!(environment(&session, "pre-compute")["IEXEC_BULK_SLICE_SIZE"], "0");
-    assert_eq!(environment(&session, "app")["IEXEC_BULK_SLICE_SIZE"], "0");
-}
-
-#[test]
-fn a_key_of_an_order_that_does_not_fit_is_not_asked_for() {
-    let bulk = task(r#"{"bulk_cid":"Qm1"}"#);
-    let wanted = Description::of(TASK, &bulk, WORKER).unwrap().secrets(&slice());
-    let datasets = wanted.iter().filter(|secret| matches!(secret, IexecSecret::Dataset(_)));
-    let expected = [IexecSecret::Dataset(DATASET), IexecSecret::Dataset(OTHER)];
-    assert_eq!(datasets.collect::<BTreeSet<_>>(), expected.iter().collect());
 }
 
 #[test]
