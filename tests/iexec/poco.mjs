@@ -2,8 +2,9 @@
 // waited for at the end.
 
 import { readFileSync } from 'node:fs';
-import { Contract, Interface, JsonRpcProvider, getCreateAddress, toQuantity } from 'ethers';
+import { Contract, HDNodeWallet, Interface, JsonRpcProvider, getCreateAddress, toQuantity } from 'ethers';
 
+const WORDS = 'test test test test test test test test test test test junk';
 const MODULES = new URL('./node_modules/', import.meta.url);
 
 function readJson(path) {
@@ -28,12 +29,18 @@ export function token() {
 
 /** All that the hub can do. */
 export const HUB = new Interface(contract('IexecInterfaceToken').abi);
+export const RLC = new Interface(token().abi);
 /** What the three registries have in common. */
 export const REGISTRY = new Interface(contract('registries/Registry').abi);
 
 /** A node that is asked by the shortest way. */
 export function connect(url) {
   return new JsonRpcProvider(url, undefined, { polling: true, pollingInterval: 20, staticNetwork: true, cacheTimeout: -1 });
+}
+
+/** An account of every development node. */
+export function walletOf(index) {
+  return HDNodeWallet.fromPhrase(WORDS, undefined, `m/44'/60'/0'/0/${index}`);
 }
 
 export function hubAt(address, runner) {
