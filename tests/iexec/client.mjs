@@ -8,7 +8,7 @@
 import readline from 'node:readline';
 import { Wallet, concat, getBytes, id, keccak256, solidityPackedKeccak256, toUtf8Bytes } from 'ethers';
 import { IExec } from 'iexec';
-import { Batch, RLC, connect, hubAt, walletOf } from './poco.mjs';
+import { Batch, HUB, RLC, connect, hubAt, walletOf } from './poco.mjs';
 
 const [url, hubAddress, smsURL] = process.argv.slice(2);
 const provider = connect(url);
@@ -110,13 +110,9 @@ async function ask(method, path, headers, body) {
 }
 
 /** A push as the client makes it, but never checked beforehand, and with whatever signature. */
-async function send({ kind, by, about, name, value, method = 'POST', authorization }) {
+async function send({ kind, by, about, name, value, method = 'POST', authorization, type = 'text/plain' }) {
   const signature = authorization ?? await sign(by, challengeOf(kind, about, name, value));
-  return ask(method, pathOf(kind, about, name), { authorization: signature, 'content-type': 'text/plain' }, value);
-}
-
-function head({ kind, about, name }) {
-  return ask('HEAD', pathOf(kind, about, name));
+  return ask(method, pathOf(kind, about, name), { authorization: signature, 'content-type': type }, value);
 }
 
 // --- orders and deals -----------------------------------------------------------------------------------
@@ -152,11 +148,6 @@ async function match({ by, app, dataset, workerpool, request }) {
   return { deal: dealid, volume: Number(volume) };
 }
 
-async function deal({ deal }) {
-  const { startTime, botFirst, botSize, workerpool, tag, params } = await hub.viewDeal(deal);
-  return { startTime, botFirst, botSize, scheduler: workerpool.owner, tag, params };
-}
-
 // --- tasks ----------------------------------------------------------------------------------------------
 
 async function initialize({ by, deal, index }) {
@@ -168,6 +159,14 @@ async function task({ task }) {
   const { status, dealid, idx, finalDeadline } = await hub.viewTask(task);
   const { statusName } = await clients.requester.task.show(task);
   return { status, statusName, deal: dealid, index: idx, finalDeadline };
+}
+
+/** Makes a category of tasks, by the contracts' owner, and gives its number. */
+async function category({ name, seconds }) {
+  const admin = await Batch.of(provider, -1);
+  admin.call(hubAddress, HUB, 'createCategory', [name, '', seconds]);
+  await admin.mined();
+  return await hub.countCategory() - 1n;
 }
 
 function permission(worker, task, enclave) {
@@ -219,8 +218,8 @@ const ofKind = table => ({ kind, ...more }) => table[kind](more);
 const COMMANDS = {
   address: ({ who }) => wallets[who].address,
   deploy: ofKind(deploy), transfer: ofKind(transfer), fund,
-  push: ofKind(push), check: ofKind(check), send, head,
-  order: ofKind(order), cancel: ofKind(cancel), match, deal,
+  push: ofKind(push), check: ofKind(check), send,
+  order: ofKind(order), cancel: ofKind(cancel), match, category,
   initialize, task, challenge, session, contribute, reveal, finalize, claim,
 };
 

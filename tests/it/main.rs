@@ -24,6 +24,7 @@ mod garbage;
 mod grant;
 mod heads;
 mod hsm;
+mod iexec;
 mod imitated;
 mod index_cli;
 mod kills;

@@ -1,0 +1,3 @@
+//! iExec's clients, schedulers and workers, over PoCo's contracts.
+
+mod story;
