@@ -17,11 +17,9 @@ const hub = hubAt(hubAddress, provider);
 // --- people -----------------------------------------------------------------------------------------
 
 const PEOPLE = ['developer', 'owner', 'scheduler', 'worker', 'requester', 'buyer', 'stranger'];
-const wallets = Object.fromEntries(PEOPLE.map((name, index) => {
-  return [name, walletOf(index).connect(provider)];
-}));
-const clients = Object.fromEntries(PEOPLE.map(name => {
-  return [name, new IExec({ ethProvider: wallets[name] }, { hubAddress, smsURL })];
+const wallets = Object.fromEntries(PEOPLE.map((name, index) => [name, walletOf(index).connect(provider)]));
+const clients = Object.fromEntries(Object.entries(wallets).map(([name, ethProvider]) => {
+  return [name, new IExec({ ethProvider }, { hubAddress, smsURL })];
 }));
 
 /** Signs 32 bytes as iExec's parties do. */
@@ -37,23 +35,22 @@ async function sent(transaction) {
 // --- assets and money -------------------------------------------------------------------------------
 
 const CHECKSUM = id('what it was packed as');
+const CONTENT = '/ipfs/QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ';
+const IMAGE = { type: 'DOCKER', multiaddr: 'registry.example.org/app:1', checksum: CHECKSUM };
 
-const deploy = {
-  app: async ({ by, name }) => (await clients[by].app.deployApp({
-    owner: wallets[by].address, name, type: 'DOCKER', multiaddr: 'registry.example.org/app:1', checksum: CHECKSUM,
-  })).address,
-  dataset: async ({ by, name, multiaddr = '/ipfs/QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ' }) => (
-    await clients[by].dataset.deployDataset({ owner: wallets[by].address, name, multiaddr, checksum: CHECKSUM })
-  ).address,
-  workerpool: async ({ by, name }) => (await clients[by].workerpool.deployWorkerpool({
-    owner: wallets[by].address, description: name,
-  })).address,
+const made = {
+  app: ({ app }, owner, name) => app.deployApp({ owner, name, ...IMAGE }),
+  dataset: ({ dataset }, owner, name) => dataset.deployDataset({ owner, name, multiaddr: CONTENT, checksum: CHECKSUM }),
+  workerpool: ({ workerpool }, owner, description) => workerpool.deployWorkerpool({ owner, description }),
 };
+
+async function deploy({ kind, by, name }) {
+  return (await made[kind](clients[by], wallets[by].address, name)).address;
+}
 
 const transfer = {
   app: ({ by, about, to }) => clients[by].app.transferApp(about, wallets[to].address),
   dataset: ({ by, about, to }) => clients[by].dataset.transferDataset(about, wallets[to].address),
-  workerpool: ({ by, about, to }) => clients[by].workerpool.transferWorkerpool(about, wallets[to].address),
 };
 
 /** Gives somebody RLC, in nRLC, and has them deposit it. */
@@ -119,28 +116,17 @@ async function send({ kind, by, about, name, value, method = 'POST', authorizati
 
 const TEE = ['tee', 'tdx'];
 
-const order = {
-  app: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signApporder(await order.createApporder({ tag: TEE, ...fields }));
-  },
-  dataset: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signDatasetorder(await order.createDatasetorder({ tag: TEE, ...fields }));
-  },
-  workerpool: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signWorkerpoolorder(await order.createWorkerpoolorder({ tag: TEE, ...fields }));
-  },
-  request: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signRequestorder(await order.createRequestorder({ tag: TEE, ...fields }));
-  },
-};
+const ORDERS = { app: 'Apporder', dataset: 'Datasetorder', workerpool: 'Workerpoolorder', request: 'Requestorder' };
 
-const cancel = {
-  dataset: async ({ by, order }) => (await clients[by].order.cancelDatasetorder(order)).txHash,
-};
+/** A signed order. */
+async function order({ kind, by, ...fields }) {
+  const { order } = clients[by];
+  return order[`sign${ORDERS[kind]}`](await order[`create${ORDERS[kind]}`]({ tag: TEE, ...fields }));
+}
+
+async function cancel({ kind, by, order }) {
+  return (await clients[by].order[`cancel${ORDERS[kind]}`](order)).txHash;
+}
 
 async function match({ by, app, dataset, workerpool, request }) {
   const orders = { apporder: app, datasetorder: dataset, workerpoolorder: workerpool, requestorder: request };
@@ -217,9 +203,9 @@ function claim({ by, task }) {
 const ofKind = table => ({ kind, ...more }) => table[kind](more);
 const COMMANDS = {
   address: ({ who }) => wallets[who].address,
-  deploy: ofKind(deploy), transfer: ofKind(transfer), fund,
+  deploy, transfer: ofKind(transfer), fund,
   push: ofKind(push), check: ofKind(check), send,
-  order: ofKind(order), cancel: ofKind(cancel), match, category,
+  order, cancel, match, category,
   initialize, task, challenge, session, contribute, reveal, finalize, claim,
 };
 
