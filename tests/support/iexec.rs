@@ -20,6 +20,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
 };
+use tokio_util::task::TaskTracker;
 
 use crate::{Node, ROOT};
 
@@ -121,7 +122,7 @@ impl SessionStorage {
             .route("/ipfs/{cid}", get(file))
             .with_state(Arc::clone(&shelf));
         let serving = async move { axum::serve(listener, routes).await.expect("it serves") };
-        Self { url, shelf, serving: tokio::spawn(serving) }
+        Self { url, shelf, serving: TaskTracker::new().spawn(serving) }
     }
 
     /// Its URL.

@@ -15,7 +15,8 @@ pub(super) const PROVISIONING: &str = "sessions.example.org:4433";
 pub(super) enum Weather {
     /// Nothing: a block for each transaction, at once, and each counts.
     Calm,
-    /// A block a second, which counts when there are two more; the service is killed and the chain reorganised in between.
+    /// A block a second, which the service sees with a lag and which counts when there are two more; the service is killed and the
+    /// chain reorganised in between.
     Rough,
 }
 
@@ -67,14 +68,12 @@ impl Stage {
     }
 
     /// The client does something.
-    #[track_caller]
     pub(super) async fn ok(&mut self, what: &str, how: Value) -> Value {
         let done = self.client.ask(what, how.clone()).await;
         done.unwrap_or_else(|error| panic!("{what} {how}: {error}"))
     }
 
     /// The client does not, and says why.
-    #[track_caller]
     pub(super) async fn no(&mut self, what: &str, how: Value) -> String {
         let done = self.client.ask(what, how.clone()).await;
         done.map_or_else(|error| error, |done| panic!("{what} {how}: {done}"))
@@ -187,11 +186,11 @@ fn command(
     listen: &str,
 ) -> Command {
     let file = |name: &str| folder.path().join(name);
-    let confirmations = if weather == Weather::Rough { "2" } else { "0" };
+    let (confirmations, poll) = if weather == Weather::Rough { ("2", "500") } else { ("0", "20") };
     let mut command = Command::new(program());
     command
         .env("NO_COLOR", "1")
-        .args(["serve", "--poll-ms", "20", "--listen", "127.0.0.1:0", "--iexec-listen", listen])
+        .args(["serve", "--poll-ms", poll, "--listen", "127.0.0.1:0", "--iexec-listen", listen])
         .args(["--rate-limit", "1000000", "--rate-burst", "1000000"])
         .args(["--confirmations", confirmations, "--rpc-url", &node.url()])
         .args(["--iexec-session-storage", storage.url(), "--iexec-ipfs-gateway", storage.url()])
