@@ -16,10 +16,9 @@ impl Assets {
         let by = |kind: &str, by: &str| json!({ "kind": kind, "by": by, "name": "first" });
         let app = text(stage.on_chain("deploy", by("app", "developer"), true).await);
         let dataset = text(stage.on_chain("deploy", by("dataset", "owner"), false).await);
-        // Right behind the mint, in the same breath.
-        let of_the_owner =
+        let not_theirs =
             json!({ "kind": "dataset", "by": "stranger", "about": dataset, "value": "mine" });
-        let said = stage.no("push", of_the_owner).await;
+        let said = stage.no("push", not_theirs).await;
         assert!(said.contains("is not allowed to set secret"), "{said}");
         let workerpool = text(stage.ok("deploy", by("workerpool", "scheduler")).await);
         for who in ["requester", "scheduler", "worker"] {
