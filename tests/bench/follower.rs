@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use sesame_chain::Deployment;
 use sesame_domain::{AssetId, Authorization, EnclaveId};
 use sesame_indexer::{
-    Backfill, Confirmation, Decoder, Metrics, Mirror, MirrorError, Nodes, Pulse, State,
+    Backfill, Confirmation, Decoder, Family, Metrics, Mirror, MirrorError, Nodes, Pulse, State,
 };
 use sesame_tests::Node;
 use sesame_view::{History, View};
@@ -50,11 +50,11 @@ impl Follower {
         let view = Arc::new(View::open(index, &origin)?);
         let (publisher, pulse) = watch::channel(Pulse::default());
         let mirror = Mirror {
-            nodes: Nodes::new(&[how.url], None, &origin.registries).await?,
+            nodes: Nodes::new(&[how.url], None, origin.contracts.addresses()).await?,
             view: view.clone(),
-            decoder: Decoder::new(deployment),
+            family: Family::Native(Decoder::new(deployment)),
             chain_id: deployment.chain_id,
-            contracts: deployment.contracts(),
+            contracts: deployment.contracts().to_vec(),
             first_block: deployment.first_block,
             confirmation: Confirmation::Blocks(2),
             prove_every: 64,

@@ -23,7 +23,7 @@ pub enum ParseIdError {
     #[error("expected assets/<asset>/secret or requesters/<address>/secrets/<name>")]
     NotASecret,
     /// Not a kind of asset that the registry knows.
-    #[error("kind {0} is neither 1 (app) nor 2 (protected data)")]
+    #[error("kind {0} is no kind of asset")]
     NotAKind(u8),
 }
 
@@ -77,11 +77,25 @@ impl From<U256> for AssetId {
     }
 }
 
+impl From<Address> for AssetId {
+    /// PoCo's assets are contracts: the token id is the address.
+    fn from(address: Address) -> Self {
+        Self(address.into_word())
+    }
+}
+
 impl AssetId {
     /// The id as the contracts write it.
     #[must_use]
     pub fn to_u256(self) -> U256 {
         self.0.into()
+    }
+
+    /// The address of an asset that is a contract; none if the id is no address.
+    #[must_use]
+    pub fn address(self) -> Option<Address> {
+        let (padding, address) = self.0.split_at(12);
+        padding.iter().all(|byte| *byte == 0).then(|| Address::from_slice(address))
     }
 }
 
@@ -205,6 +219,19 @@ mod tests {
     fn a_second_prefix_makes_no_id() {
         for bad in [format!("0x0x{}", "ab".repeat(32)), format!("0x0x{}", "ab".repeat(31))] {
             assert_eq!(bad.parse::<TaskId>(), Err(ParseIdError::NotBytes32), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_asset_that_is_a_contract_has_its_address_and_no_other_asset_has_one() {
+        let address = Address::repeat_byte(0xab);
+        assert_eq!(AssetId::from(address).to_u256(), U256::from_be_slice(address.as_slice()));
+        assert_eq!(AssetId::from(address).address(), Some(address));
+        assert_eq!(AssetId::default().address(), Some(Address::ZERO));
+        for byte in 0..12 {
+            let mut id = AssetId::from(address);
+            id.0.0[byte] = 1;
+            assert_eq!(id.address(), None, "{byte}");
         }
     }
 

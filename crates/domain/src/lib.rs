@@ -2,6 +2,7 @@
 
 mod asset;
 mod authorization;
+mod deal;
 mod denial;
 mod enclave;
 mod event;
@@ -12,6 +13,7 @@ mod task;
 
 pub use asset::{Asset, AssetKind};
 pub use authorization::{Authorization, Terms};
+pub use deal::{Deal, DealMatch, OrderUse};
 pub use denial::Denial;
 pub use enclave::{Imitated, TeeKind, UnknownTee, enclave_id};
 pub use event::{BlockEvents, ChainEvent, EventAt, Registry};

@@ -6,9 +6,10 @@ use alloy_primitives::B256;
 use sesame_chain::Deployment;
 use sesame_domain::Block;
 use sesame_indexer::{
-    Backfill, Confirmation, Decoder, Metrics, Mirror, MirrorError, Nodes, Pulse, SourceError, State,
+    Backfill, Confirmation, Decoder, Family, Metrics, Mirror, MirrorError, Nodes, Pulse,
+    SourceError, State,
 };
-use sesame_view::{History, OpenError, Origin, ReadError, View};
+use sesame_view::{Contracts, History, OpenError, Origin, ReadError, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -65,11 +66,11 @@ pub(crate) const fn origin(deployment: &Deployment) -> Origin {
     Origin {
         chain_id: deployment.chain_id,
         first_block: deployment.first_block,
-        registries: [
+        contracts: Contracts::Native([
             deployment.asset_registry,
             deployment.enclave_whitelist,
             deployment.task_registry,
-        ],
+        ]),
     }
 }
 
@@ -146,11 +147,11 @@ async fn rebuilt(
     let view = Arc::new(View::open(folder, &origin)?);
     let (publisher, mut pulse) = watch::channel(Pulse::default());
     let mirror = Mirror {
-        nodes: Nodes::new(rpc_urls, quorum, &origin.registries).await?,
+        nodes: Nodes::new(rpc_urls, quorum, origin.contracts.addresses()).await?,
         view: view.clone(),
-        decoder: Decoder::new(deployment),
+        family: Family::Native(Decoder::new(deployment)),
         chain_id: deployment.chain_id,
-        contracts: deployment.contracts(),
+        contracts: deployment.contracts().to_vec(),
         first_block: deployment.first_block,
         confirmation: Confirmation::Blocks(0),
         prove_every: 1,

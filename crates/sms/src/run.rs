@@ -4,7 +4,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Instant};
 
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_indexer::{
-    Backfill, Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError,
+    Backfill, Decoder, Family, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError,
 };
 use sesame_protocol::{
     operator::SOCKET,
@@ -216,16 +216,16 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
     )?;
     let receipts_key = ReceiptLogKey::certify(receipts.verifier_key(), &domain, &keys.identity);
     let (publisher, pulse) = watch::channel(Pulse::default());
-    let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
+    let nodes = Nodes::new(&config.rpc_urls, config.quorum, origin.contracts.addresses()).await?;
     // With connections of its own: a mirror that fails over is no concern of owners.
-    let asked = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
+    let asked = Nodes::new(&config.rpc_urls, config.quorum, origin.contracts.addresses()).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
     let mirror = Mirror {
         nodes,
         view: view.clone(),
-        decoder: Decoder::new(&deployment),
+        family: Family::Native(Decoder::new(&deployment)),
         chain_id: deployment.chain_id,
-        contracts: deployment.contracts(),
+        contracts: deployment.contracts().to_vec(),
         first_block: deployment.first_block,
         confirmation: config.confirmation,
         prove_every: config.prove_every,

@@ -225,9 +225,10 @@ fn refusals(
     match task.status {
         TaskStatus::Started => {}
         TaskStatus::Purchased => reasons.push(Denial::TaskNotStarted),
-        status @ (TaskStatus::Completed | TaskStatus::Cancelled | TaskStatus::Expired) => {
-            reasons.push(Denial::TaskEnded { status });
-        }
+        status @ (TaskStatus::Completed
+        | TaskStatus::Cancelled
+        | TaskStatus::Expired
+        | TaskStatus::Revealing) => reasons.push(Denial::TaskEnded { status }),
     }
     if clock.latest > order.deadline {
         reasons.push(Denial::TaskExpired { deadline: order.deadline });

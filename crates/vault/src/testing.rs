@@ -297,6 +297,7 @@ fn task(enclave: EnclaveId) -> Task {
         app: snapshot(1),
         data: vec![snapshot(2), snapshot(3)],
         revoked_grants: Default::default(),
+        deal: None,
     }
 }
 

@@ -234,6 +234,9 @@ impl Target {
             (AssetKind::ProtectedData, Some(_)) => {
                 Err(Misuse::new("the asset is protected data", "give --data"))
             }
+            (AssetKind::Workerpool, _) => {
+                Err(Misuse::new("a workerpool has no secret", "name an app or protected data"))
+            }
         }
     }
 }
