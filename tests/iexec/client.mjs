@@ -8,7 +8,7 @@
 import readline from 'node:readline';
 import { Wallet, concat, getBytes, id, keccak256, solidityPackedKeccak256, toUtf8Bytes } from 'ethers';
 import { IExec } from 'iexec';
-import { Batch, RLC, connect, hubAt, walletOf } from './poco.mjs';
+import { Batch, HUB, RLC, connect, hubAt, walletOf } from './poco.mjs';
 
 const [url, hubAddress, smsURL] = process.argv.slice(2);
 const provider = connect(url);
@@ -17,11 +17,9 @@ const hub = hubAt(hubAddress, provider);
 // --- people -----------------------------------------------------------------------------------------
 
 const PEOPLE = ['developer', 'owner', 'scheduler', 'worker', 'requester', 'buyer', 'stranger'];
-const wallets = Object.fromEntries(PEOPLE.map((name, index) => {
-  return [name, walletOf(index).connect(provider)];
-}));
-const clients = Object.fromEntries(PEOPLE.map(name => {
-  return [name, new IExec({ ethProvider: wallets[name] }, { hubAddress, smsURL })];
+const wallets = Object.fromEntries(PEOPLE.map((name, index) => [name, walletOf(index).connect(provider)]));
+const clients = Object.fromEntries(Object.entries(wallets).map(([name, ethProvider]) => {
+  return [name, new IExec({ ethProvider }, { hubAddress, smsURL })];
 }));
 
 /** Signs 32 bytes as iExec's parties do. */
@@ -37,23 +35,22 @@ async function sent(transaction) {
 // --- assets and money -------------------------------------------------------------------------------
 
 const CHECKSUM = id('what it was packed as');
+const CONTENT = '/ipfs/QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ';
+const IMAGE = { type: 'DOCKER', multiaddr: 'registry.example.org/app:1', checksum: CHECKSUM };
 
-const deploy = {
-  app: async ({ by, name }) => (await clients[by].app.deployApp({
-    owner: wallets[by].address, name, type: 'DOCKER', multiaddr: 'registry.example.org/app:1', checksum: CHECKSUM,
-  })).address,
-  dataset: async ({ by, name, multiaddr = '/ipfs/QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ' }) => (
-    await clients[by].dataset.deployDataset({ owner: wallets[by].address, name, multiaddr, checksum: CHECKSUM })
-  ).address,
-  workerpool: async ({ by, name }) => (await clients[by].workerpool.deployWorkerpool({
-    owner: wallets[by].address, description: name,
-  })).address,
+const made = {
+  app: ({ app }, owner, name) => app.deployApp({ owner, name, ...IMAGE }),
+  dataset: ({ dataset }, owner, name) => dataset.deployDataset({ owner, name, multiaddr: CONTENT, checksum: CHECKSUM }),
+  workerpool: ({ workerpool }, owner, description) => workerpool.deployWorkerpool({ owner, description }),
 };
+
+async function deploy({ kind, by, name }) {
+  return (await made[kind](clients[by], wallets[by].address, name)).address;
+}
 
 const transfer = {
   app: ({ by, about, to }) => clients[by].app.transferApp(about, wallets[to].address),
   dataset: ({ by, about, to }) => clients[by].dataset.transferDataset(about, wallets[to].address),
-  workerpool: ({ by, about, to }) => clients[by].workerpool.transferWorkerpool(about, wallets[to].address),
 };
 
 /** Gives somebody RLC, in nRLC, and has them deposit it. */
@@ -110,51 +107,31 @@ async function ask(method, path, headers, body) {
 }
 
 /** A push as the client makes it, but never checked beforehand, and with whatever signature. */
-async function send({ kind, by, about, name, value, method = 'POST', authorization }) {
+async function send({ kind, by, about, name, value, method = 'POST', authorization, type = 'text/plain' }) {
   const signature = authorization ?? await sign(by, challengeOf(kind, about, name, value));
-  return ask(method, pathOf(kind, about, name), { authorization: signature, 'content-type': 'text/plain' }, value);
-}
-
-function head({ kind, about, name }) {
-  return ask('HEAD', pathOf(kind, about, name));
+  return ask(method, pathOf(kind, about, name), { authorization: signature, 'content-type': type }, value);
 }
 
 // --- orders and deals -----------------------------------------------------------------------------------
 
 const TEE = ['tee', 'tdx'];
 
-const order = {
-  app: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signApporder(await order.createApporder({ tag: TEE, ...fields }));
-  },
-  dataset: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signDatasetorder(await order.createDatasetorder({ tag: TEE, ...fields }));
-  },
-  workerpool: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signWorkerpoolorder(await order.createWorkerpoolorder({ tag: TEE, ...fields }));
-  },
-  request: async ({ by, ...fields }) => {
-    const { order } = clients[by];
-    return order.signRequestorder(await order.createRequestorder({ tag: TEE, ...fields }));
-  },
-};
+const ORDERS = { app: 'Apporder', dataset: 'Datasetorder', workerpool: 'Workerpoolorder', request: 'Requestorder' };
 
-const cancel = {
-  dataset: async ({ by, order }) => (await clients[by].order.cancelDatasetorder(order)).txHash,
-};
+/** A signed order. */
+async function order({ kind, by, ...fields }) {
+  const { order } = clients[by];
+  return order[`sign${ORDERS[kind]}`](await order[`create${ORDERS[kind]}`]({ tag: TEE, ...fields }));
+}
+
+async function cancel({ kind, by, order }) {
+  return (await clients[by].order[`cancel${ORDERS[kind]}`](order)).txHash;
+}
 
 async function match({ by, app, dataset, workerpool, request }) {
   const orders = { apporder: app, datasetorder: dataset, workerpoolorder: workerpool, requestorder: request };
   const { dealid, volume } = await clients[by].order.matchOrders(orders);
   return { deal: dealid, volume: Number(volume) };
-}
-
-async function deal({ deal }) {
-  const { startTime, botFirst, botSize, workerpool, tag, params } = await hub.viewDeal(deal);
-  return { startTime, botFirst, botSize, scheduler: workerpool.owner, tag, params };
 }
 
 // --- tasks ----------------------------------------------------------------------------------------------
@@ -168,6 +145,14 @@ async function task({ task }) {
   const { status, dealid, idx, finalDeadline } = await hub.viewTask(task);
   const { statusName } = await clients.requester.task.show(task);
   return { status, statusName, deal: dealid, index: idx, finalDeadline };
+}
+
+/** Makes a category of tasks, by the contracts' owner, and gives its number. */
+async function category({ name, seconds }) {
+  const admin = await Batch.of(provider, -1);
+  admin.call(hubAddress, HUB, 'createCategory', [name, '', seconds]);
+  await admin.mined();
+  return await hub.countCategory() - 1n;
 }
 
 function permission(worker, task, enclave) {
@@ -218,9 +203,9 @@ function claim({ by, task }) {
 const ofKind = table => ({ kind, ...more }) => table[kind](more);
 const COMMANDS = {
   address: ({ who }) => wallets[who].address,
-  deploy: ofKind(deploy), transfer: ofKind(transfer), fund,
-  push: ofKind(push), check: ofKind(check), send, head,
-  order: ofKind(order), cancel: ofKind(cancel), match, deal,
+  deploy, transfer: ofKind(transfer), fund,
+  push: ofKind(push), check: ofKind(check), send,
+  order, cancel, match, category,
   initialize, task, challenge, session, contribute, reveal, finalize, claim,
 };
 

@@ -6,7 +6,8 @@
 
 import { randomBytes } from 'node:crypto';
 import {
-  Interface, TypedDataEncoder, ZeroAddress, ZeroHash, getAddress, hexlify, solidityPackedKeccak256, toBeHex, toUtf8Bytes,
+  Interface, TypedDataEncoder, ZeroAddress, ZeroHash, getAddress, hexlify, solidityPackedKeccak256, toBeHex,
+  toQuantity, toUtf8Bytes,
 } from 'ethers';
 import { Batch, HUB, connect, contract, hubAt, walletOf } from './poco.mjs';
 
@@ -14,6 +15,7 @@ const TDX = toBeHex(9, 32);
 const ZERO = { address: ZeroAddress, uint256: 0, bytes32: ZeroHash, string: '' };
 /** How many deals are signed, then sent. */
 const PORTION = 500;
+const GAS_PRICE = toQuantity(1_000_000_000);
 
 const [url, hubAddress, wanted] = process.argv.slice(2);
 const provider = connect(url);
@@ -57,6 +59,8 @@ async function fill(deals) {
     .map(({ order }) => order);
   const people = { requester: everybody.address, beneficiary: everybody.address };
   for (let done = 0; done < deals; done += PORTION) {
+    // Full blocks make gas dearer, in the end than anybody can pay.
+    await provider.send('anvil_setNextBlockBaseFeePerGas', [GAS_PRICE]);
     for (let next = done; next < Math.min(done + PORTION, deals); next++) {
       const { order, hash } = ofRequest({ app, dataset, ...people, tag: TDX, volume: 1, params: `--deal ${next}` });
       const deal = solidityPackedKeccak256(['bytes32', 'uint256'], [hash, 0]);

@@ -3,4 +3,5 @@
 mod machines;
 mod owners;
 mod served;
+mod story;
 mod surface;
