@@ -34,6 +34,7 @@ mod network;
 mod openapi;
 mod others_failures;
 mod owner;
+mod poco;
 mod receipts;
 mod refusal;
 mod reorg;
