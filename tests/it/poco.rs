@@ -49,6 +49,9 @@ alloy::sol! {
 const OWNER: usize = 0;
 const DEPLOYER: usize = 9;
 
+/// Who gets what is sold.
+const BUYER: Address = Address::repeat_byte(7);
+
 /// How deep a block must be in these stories.
 const DEPTH: u64 = 12;
 
@@ -226,6 +229,15 @@ impl Registries {
     }
 }
 
+/// An asset changes hands, and it is told whose it was.
+async fn sell(chain: &PocoChain, registry: Address, asset: Address) -> Address {
+    let from = chain.read(asset, &IPeople::ownerCall {}).await;
+    let token = AssetId::from(asset).to_u256();
+    let sale = IPeople::transferFromCall { from, to: BUYER, tokenId: token };
+    chain.send(OWNER, registry, &sale).await;
+    from
+}
+
 /// The owner signs an order on the chain, or takes it back.
 async fn manage(chain: &PocoChain, dataset: Address, operation: u8) -> B256 {
     let order = DatasetOrder {
@@ -260,10 +272,7 @@ async fn followed_or_read_later_the_chain_gives_the_same_mirror() {
     let (hub, apps) = (chain.deployment.hub, chain.deployment.app_registry);
     let [app] = minted(&chain, apps).await[..] else { panic!("one app") };
     let [dataset] = minted(&chain, chain.deployment.dataset_registry).await[..] else { panic!() };
-    let owner = chain.read(app, &IPeople::ownerCall {}).await;
-    let to = Address::repeat_byte(7);
-    let tokenId = AssetId::from(app).to_u256();
-    chain.send(OWNER, apps, &IPeople::transferFromCall { from: owner, to, tokenId }).await;
+    let owner = sell(&chain, apps, app).await;
     let signed = manage(&chain, dataset, 0).await;
     let closed = manage(&chain, dataset, 1).await;
     assert_eq!(signed, closed);
@@ -276,7 +285,7 @@ async fn followed_or_read_later_the_chain_gives_the_same_mirror() {
     assert_eq!(followed.status(tasks[0]), Some(TaskStatus::Expired));
     assert_eq!(followed.status(tasks[1]), Some(TaskStatus::Started));
     let sold = followed.snapshot().asset(app.into()).unwrap().head.unwrap();
-    assert_eq!((sold.owner, sold.epoch), (to, 1));
+    assert_eq!((sold.owner, sold.epoch), (BUYER, 1));
     let expected = OrderUse { consumed: U256::ZERO, closed: true, presigned_by: Some(owner) };
     assert_eq!(followed.snapshot().order_use(signed).unwrap().head, expected);
     let unknown = keccak256("no order");
@@ -306,7 +315,9 @@ async fn what_a_reorg_takes_back_was_never_said() {
     for task in before {
         assert_eq!(index.status(task).is_some(), after.contains(&task));
     }
-    chain.fill(2);
+    let workerpools = chain.deployment.workerpool_registry;
+    let workerpool = minted(&chain, workerpools).await[0];
+    sell(&chain, workerpools, workerpool).await;
     index.caught_up(&chain).await;
     agrees(&chain, &index).await;
     let read = truth(&chain).await;
