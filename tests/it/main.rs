@@ -35,6 +35,7 @@ mod network;
 mod openapi;
 mod others_failures;
 mod owner;
+mod poco;
 mod receipts;
 mod refusal;
 mod reorg;

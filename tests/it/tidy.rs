@@ -60,7 +60,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("tokio-postgres", &["sesame-vault"]),
     ("axum", &["sesame-sms", "sesame-worker"]),
     ("cryptoki", &["sesame-vault"]),
-    ("alloy", &["sesame-chain", "sesame-indexer", "sesame-worker", "sesame"]),
+    ("alloy", &["sesame-chain", "sesame-indexer", "sesame-iexec", "sesame-worker", "sesame"]),
     ("reqwest", &["sesame-client", "sesame-enclave", "sesame-sms"]),
     ("dcap-qvl", &["sesame-attestation"]),
     ("kbs-types", &["sesame-protocol"]),

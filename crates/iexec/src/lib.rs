@@ -6,5 +6,6 @@ pub mod ids;
 pub mod multiaddr;
 pub mod params;
 pub mod pipeline;
+pub mod poco;
 pub mod session;
 pub mod tag;

@@ -1,6 +1,6 @@
 //! What contracts answer is what a quorum says they answer.
 
-use alloy::{providers::mock::Asserter, rpc::json_rpc::ErrorPayload};
+use alloy::providers::mock::Asserter;
 
 use super::*;
 
@@ -34,13 +34,9 @@ async fn asked(quorum: usize, said: &[Said], count: u8) -> Result<Vec<Bytes>, So
         match said {
             Said::Answers(answers) => answers.iter().for_each(|bytes| asserter.push_success(bytes)),
             // To the batch, and to its first call alone.
-            Said::NoState => (0..=count).for_each(|_| {
-                asserter.push_failure(ErrorPayload {
-                    code: -32000,
-                    message: "missing trie node".into(),
-                    data: None,
-                });
-            }),
+            Said::NoState => {
+                (0..=count).for_each(|_| asserter.push_failure_msg("missing trie node"));
+            }
         }
         Node::told(asserter)
     };

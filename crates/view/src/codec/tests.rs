@@ -189,6 +189,14 @@ fn rows_of_this_schema_are_these_bytes() {
     ];
     assert_eq!(
         digests,
-        ["90a5053b1fe77d13", "e2138c9c4f4f899b", "", "cf56d42707ea78a0", "", "", ""]
+        [
+            "90a5053b1fe77d13",
+            "e2138c9c4f4f899b",
+            "d9cc81b07043d550",
+            "cf56d42707ea78a0",
+            "47aa5162e95f691d",
+            "7c10aa6029f9a1a0",
+            "25d7889d3042643b"
+        ]
     );
 }

@@ -342,7 +342,7 @@ fn a_damaged_row_is_a_named_error_wherever_it_is_read() {
         check_damaged(scratch.view().snapshot().map(|_| ()), META);
         check_damaged(scratch.view().apply(&[block(12, Vec::new())]), META);
     }
-    for garbage in [&[0][..], &[5, 0], &[0, 40, 1], &[255, 1, 1]] {
+    for garbage in [&[0][..], &[7, 0], &[0, 40, 1], &[255, 1, 1]] {
         let scratch = busy();
         damage(&scratch, UNDO, garbage);
         check_damaged(scratch.view().unwind(10), UNDO);
