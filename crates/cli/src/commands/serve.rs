@@ -37,7 +37,8 @@ pub(crate) struct ServeArgs {
     data_dir: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// How deep a block must be before grants in it count: a number of blocks, `safe` or `finalized`.
+    /// How deep a block must be before grants in it count: a number of blocks, `safe` or `finalized`. The nodes have to keep the
+    /// state after that block, since the index is proven by it (`eth_getProof`).
     #[arg(long, value_name = "N|safe|finalized", default_value = "finalized")]
     confirmations: Confirmation,
     /// How many of the nodes have to agree on a block; the majority by default.
