@@ -28,7 +28,7 @@ pub use answer::{Answer, codes_of};
 pub use balancer::Balancer;
 pub use chance::seeded;
 pub use cli::Cli;
-pub use drip::drip;
+pub use drip::{drip, stall};
 pub use enclave::{Attester, Build, Enclave};
 pub use hsm::SoftHsm;
 pub use liar::{Liar, Tale};
