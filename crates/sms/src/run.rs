@@ -1,6 +1,11 @@
 //! Starting and stopping.
 
-use std::{fs, io, path::Path, sync::Arc, time::Instant};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sesame_attestation::{TokenKey, Verifier};
 use sesame_indexer::{
@@ -16,7 +21,10 @@ use sesame_protocol::{
 };
 use sesame_receipts::{Log, LogError};
 use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -107,7 +115,12 @@ pub async fn run(
     let listeners = listeners.into().with_surfaces().map_err(ServeError::Listener)?;
     let metrics = Metrics::new(config.program.clone());
     let tls = load_tls(&network, &metrics)?;
-    let (service, mirror) = open(config, metrics).await?;
+    let mut shutdown = Box::pin(shutdown);
+    let (service, mirror) = tokio::select! {
+        opened = open(config, metrics) => opened?,
+        // Whatever its opening waits for.
+        () = &mut shutdown => return Ok(()),
+    };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     for listener in &listeners {
         listener.announce(service.address(), &network);
@@ -130,7 +143,10 @@ pub async fn run(
         async move { service.shelf.keep_fresh(stop).await }
     });
     tasks.spawn(Health::keep_asking(service.clone(), stop.clone()));
-    operate(&data_dir, service.clone(), &stop, &tasks);
+    // What is under way is finished while the mirror still follows: nothing is answered from a stale one.
+    let leave = stop.child_token();
+    let _left_by_all = leave.clone().drop_guard();
+    tasks.spawn(operate(data_dir, service.clone(), leave.clone(), network.drain_time));
     let checked = tasks.spawn_blocking({
         let (service, stop) = (service.clone(), stop.clone());
         move || {
@@ -152,9 +168,6 @@ pub async fn run(
         Some(tls) => tasks.spawn(tls.clone().keep_current(stop.clone())),
         None => tasks.spawn(nothing_to_reload(stop.clone())),
     };
-    // What is under way is finished while the mirror still follows: nothing is answered from a stale one.
-    let leave = stop.child_token();
-    let _left_by_all = leave.clone().drop_guard();
     let server = Server::new(network, clients, tls, leave.clone());
     let until = async {
         let _ = stop.run_until_cancelled(shutdown).await;
@@ -175,23 +188,36 @@ fn load_tls(network: &Network, metrics: &Metrics) -> Result<Option<Arc<Tls>>, Tl
     files.map(|files| Tls::load(files, metrics.tls_not_after.clone()).map(Arc::new)).transpose()
 }
 
-/// Serves the operator's socket until the service stops.
-fn operate(data_dir: &Path, service: Shared, stop: &CancellationToken, tasks: &TaskTracker) {
-    let listener = match operator::listen(data_dir) {
+/// Serves the operator's socket until the service stops, and then no longer than `drain_time`.
+async fn operate(
+    data_dir: PathBuf,
+    service: Shared,
+    stop: CancellationToken,
+    drain_time: Duration,
+) {
+    let listener = match operator::listen(&data_dir) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::warn!(%error, "there is no socket for the operator: sesame vault works on a stopped service alone");
             return;
         }
     };
-    let (stop, socket) = (stop.clone(), data_dir.join(SOCKET));
-    tasks.spawn(async move {
-        let served = axum::serve(listener, operator::router(service));
-        if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
+    let served = axum::serve(listener, operator::router(service))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let late = async {
+        stop.cancelled().await;
+        sleep(drain_time).await;
+    };
+    tokio::select! {
+        served = served.into_future() => if let Err(error) = served {
             tracing::warn!(%error, "the operator's socket failed");
-        }
-        let _ = fs::remove_file(socket);
-    });
+        },
+        () = late => tracing::warn!(
+            "what the operator asked for did not end within {} s: left",
+            drain_time.as_secs_f32()
+        ),
+    }
+    let _ = fs::remove_file(data_dir.join(SOCKET));
 }
 
 /// Opens everything that the service stands on, refusing what does not belong together.
