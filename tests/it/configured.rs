@@ -131,7 +131,7 @@ async fn a_check_finds_what_a_worker_would_refuse() {
     assert_eq!(printed["tables"], serde_json::json!(["serve", "worker"]));
 
     for (table, with_account, told) in [
-        ("", true, "--quoter is missing"),
+        ("work-dir = \"w\"\n", true, "--quoter is missing"),
         ("quoter = \"q\"\nroot-key = \"k\"\n", true, "--launcher is missing"),
         ("runner = \"oci\"\n", true, "--enclave"),
         ("runner = \"gramine\"\n", true, "--gramine-folder"),
