@@ -2,13 +2,14 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use alloy_primitives::{Address, B256};
 use sesame_chain::Deployment;
 use sesame_domain::{AssetId, Authorization, EnclaveId};
 use sesame_indexer::{
-    Backfill, Confirmation, Decoder, Metrics, Mirror, MirrorError, Nodes, Pulse, State,
+    Backfill, Confirmation, Decoder, Family, Metrics, Mirror, MirrorError, Nodes, Pulse, State,
 };
 use sesame_tests::Node;
-use sesame_view::{History, View};
+use sesame_view::{History, Origin, View};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,6 +33,14 @@ impl How {
     }
 }
 
+/// Whose logs are mirrored.
+pub(crate) struct Followed {
+    pub(crate) origin: Origin,
+    pub(crate) family: Family,
+    /// With the hash of the code of each, where it is known.
+    pub(crate) contracts: Vec<(Address, Option<B256>)>,
+}
+
 /// A running mirror.
 pub(crate) struct Follower {
     pub(crate) view: Arc<View>,
@@ -46,16 +55,25 @@ impl Follower {
         deployment: &Deployment,
         how: How,
     ) -> anyhow::Result<Self> {
-        let origin = origin(deployment);
+        let followed = Followed {
+            origin: origin(deployment),
+            family: Family::Native(Decoder::new(deployment)),
+            contracts: deployment.contracts().to_vec(),
+        };
+        Self::follow(index, followed, how).await
+    }
+
+    pub(crate) async fn follow(index: &Path, followed: Followed, how: How) -> anyhow::Result<Self> {
+        let Followed { origin, family, contracts } = followed;
         let view = Arc::new(View::open(index, &origin)?);
         let (publisher, pulse) = watch::channel(Pulse::default());
         let mirror = Mirror {
-            nodes: Nodes::new(&[how.url], None, &origin.registries).await?,
+            nodes: Nodes::new(&[how.url], None, origin.contracts.addresses()).await?,
             view: view.clone(),
-            decoder: Decoder::new(deployment),
-            chain_id: deployment.chain_id,
-            contracts: deployment.contracts(),
-            first_block: deployment.first_block,
+            family,
+            chain_id: origin.chain_id,
+            contracts,
+            first_block: origin.first_block,
             confirmation: Confirmation::Blocks(2),
             prove_every: 64,
             history: History::All,

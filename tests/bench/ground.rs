@@ -4,7 +4,7 @@ use alloy::primitives::B256;
 use sesame_chain::Deployment;
 use sesame_domain::{Block, Journal, Registry};
 use sesame_tests::Node;
-use sesame_view::{Origin, View};
+use sesame_view::{Contracts, Origin, View};
 
 pub(crate) struct Ground {
     pub(crate) node: Node,
@@ -46,6 +46,6 @@ impl Ground {
 
 /// What an index of `deployment` mirrors.
 pub(crate) fn origin(deployment: &Deployment) -> Origin {
-    let registries = deployment.contracts().map(|(address, _)| address);
-    Origin { chain_id: deployment.chain_id, first_block: deployment.first_block, registries }
+    let contracts = Contracts::Native(deployment.contracts().map(|(address, _)| address));
+    Origin { chain_id: deployment.chain_id, first_block: deployment.first_block, contracts }
 }

@@ -19,6 +19,7 @@ mod load;
 mod mix;
 mod owner;
 mod pace;
+mod poco;
 mod rcar;
 mod receipts;
 mod restart;
@@ -40,7 +41,7 @@ use figures::Figures;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Every figure there is.
-const NAMES: [&[&str]; 18] = [
+const NAMES: [&[&str]; 19] = [
     scale::NAMES_1M,
     unwind::NAMES,
     visible::NAMES,
@@ -59,6 +60,7 @@ const NAMES: [&[&str]; 18] = [
     soak::NAMES,
     data::NAMES,
     data::LARGE,
+    poco::NAMES,
 ];
 
 #[tokio::main]
@@ -123,6 +125,9 @@ async fn measure(figures: &Figures) -> anyhow::Result<()> {
     }
     if figures.want(launch::NAMES) {
         launch::measure(figures).await?;
+    }
+    if figures.want(poco::NAMES) {
+        poco::measure(figures, folder.path()).await?;
     }
     if figures.want(data::NAMES) {
         data::measure(figures, folder.path()).await?;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use sesame_sms::{
-    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Network, Policy,
-    TOKEN_LIFE,
+    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, Followed, History, Limits,
+    Network, Policy, TOKEN_LIFE,
 };
 use sesame_tests::Sms;
 
@@ -28,7 +28,8 @@ pub(crate) async fn measure(
         rpc_urls: vec![ground.node.url()],
         quorum: None,
         prove_every: 64,
-        deployment: ground.deployment.clone(),
+        followed: Followed::Native(ground.deployment.clone()),
+        sessions: None,
         data_dir: place.folder.join("service"),
         vault: None,
         confirmation: Confirmation::Blocks(2),

@@ -133,6 +133,7 @@ fn purchase(number: u64, actors: &Actors) -> ChainEvent {
         order: Box::new(order),
         app: snapshot(app),
         data: vec![snapshot(data)],
+        deal: None,
     }
 }
 
@@ -155,7 +156,7 @@ impl Blocks<'_> {
 
     fn say(&mut self, registry: Registry, event: ChainEvent) -> anyhow::Result<()> {
         let image = LogImage { timestamp: NOW, topics: [B256::ZERO; 4], data_hash: B256::ZERO };
-        self.events.push(EventAt { registry, image, event });
+        self.events.push(EventAt { journal: Some((registry, image)), event });
         if self.events.len() == EVENTS_A_BLOCK { self.flush() } else { Ok(()) }
     }
 

@@ -76,7 +76,7 @@ fn full(fork: u64, number: u64) -> BlockEvents {
         let (epoch, serial, terms) = (0, fork, Terms::default());
         let event = ChainEvent::EnclaveAuthorized { asset, enclave, epoch, serial, terms };
         let image = LogImage { timestamp: 0, topics: [B256::ZERO; 4], data_hash: B256::ZERO };
-        EventAt { registry: Registry::Whitelist, image, event }
+        EventAt { journal: Some((Registry::Whitelist, image)), event }
     };
     let block = block(fork, number);
     BlockEvents { block, events: (first..first + EVENTS).map(event).collect() }

@@ -94,7 +94,7 @@ async fn is_the_chain(mut sms: Sms, truth: &Truth) {
     })
     .await;
     sms.stop().await;
-    let origin = Truth::origin(&sms.config.deployment);
+    let origin = Truth::origin(sms.deployment());
     truth.agrees(&View::open(&sms.data("index"), &origin).unwrap());
 }
 

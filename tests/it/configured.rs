@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use alloy::primitives::Address;
 use serde_json::Value;
 use sesame_tests::{Launch, Node, Program, Scene, World, program};
 
@@ -103,6 +104,51 @@ async fn a_check_finds_what_serve_would_refuse() {
     let (code, _, said) = end(sesame(&nowhere, &["config", "check"])).await;
     assert_ne!(code, Some(0));
     assert!(said.contains("/nowhere/vault.url"), "{said}");
+}
+
+#[tokio::test]
+async fn a_check_finds_what_a_worker_would_refuse() {
+    let mut world = World::start().await;
+    world.sms.stop().await;
+    let (root, missing) = (world.folder().join("root.key"), world.folder().join("authorization"));
+    let process = format!("quoter = \"q\"\nlauncher = \"l\"\nroot-key = {root:?}\n");
+    let oci =
+        format!("runner = \"oci\"\nimage = \"sesame:1\"\nenclave = \"0x{}\"\n", "09".repeat(32));
+    let check = async |table: &str, with_account: bool| {
+        let serve = file(&world, &format!("\n[worker]\n{table}"));
+        let mut command = sesame(&serve, &["config", "check", "--json"]);
+        command.env("SESAME_SMS_URL", world.sms.base());
+        command.env("SESAME_SMS_IDENTITY", Address::repeat_byte(1).to_string());
+        command.env_remove("SESAME_PRIVATE_KEY");
+        if with_account {
+            command.env("SESAME_PRIVATE_KEY", "11".repeat(32));
+        }
+        end(command).await
+    };
+    let (code, printed, said) = check(&process, true).await;
+    assert_eq!(code, Some(0), "{said}");
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed["tables"], serde_json::json!(["serve", "worker"]));
+
+    for (table, with_account, told) in [
+        ("work-dir = \"w\"\n", true, "--quoter is missing"),
+        ("quoter = \"q\"\nroot-key = \"k\"\n", true, "--launcher is missing"),
+        ("runner = \"oci\"\n", true, "--enclave"),
+        ("runner = \"gramine\"\n", true, "--gramine-folder"),
+        (&format!("{process}app-cpus = 2\n"), true, "--app-cgroup"),
+        (
+            &format!(
+                "{oci}result-url = \"https://x.example\"\nresult-authorization-file = {missing:?}\n"
+            ),
+            true,
+            "authorization",
+        ),
+        (&process, false, "no account is given"),
+    ] {
+        let (code, printed, said) = check(table, with_account).await;
+        assert!(!matches!(code, Some(0) | None), "{table}: {printed}");
+        assert!(said.contains(told), "{table}: {told}: {said}");
+    }
 }
 
 #[tokio::test]

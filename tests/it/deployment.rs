@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, Bytes};
 use sesame_chain::CodeHashes;
 use sesame_indexer::MirrorError;
 use sesame_sms::{Config, ServeError};
-use sesame_tests::{Node, Sms, World};
+use sesame_tests::{Node, Sms, World, deployment_of};
 
 /// A manifest that says nothing of code is one that a person wrote: it is believed.
 #[tokio::test]
@@ -12,7 +12,7 @@ async fn a_manifest_without_code_hashes_will_do() {
     let mut world = World::start().await;
     assert!(world.deployment.code_hashes.is_some());
     world.sms.stop().await;
-    world.sms.config.deployment.code_hashes = None;
+    deployment_of(&mut world.sms.config).code_hashes = None;
     world.sms.start_again().await;
     world.sms.ready().await;
 }
@@ -29,7 +29,7 @@ async fn other_code_than_the_manifest_says_is_refused() {
         (CodeHashes { task_registry: lie, ..right }, world.deployment.task_registry),
     ] {
         let mut config = world.sms.config.clone();
-        config.deployment.code_hashes = Some(wrong);
+        deployment_of(&mut config).code_hashes = Some(wrong);
         let refusal = Sms::refusal(config).await;
         assert!(
             matches!(&refusal, ServeError::Mirror(MirrorError::WrongCode { address: at, expected, .. })
@@ -60,8 +60,8 @@ async fn an_address_without_a_contract_is_refused() {
     let nowhere = Address::repeat_byte(7);
     for code_hashes in [world.deployment.code_hashes, None] {
         let mut config = fresh(&world, "fresh");
-        config.deployment.code_hashes = code_hashes;
-        config.deployment.task_registry = nowhere;
+        let deployment = deployment_of(&mut config);
+        (deployment.code_hashes, deployment.task_registry) = (code_hashes, nowhere);
         let refusal = Sms::refusal(config).await;
         assert!(
             matches!(refusal, ServeError::Mirror(MirrorError::NoContract { address }) if address == nowhere),

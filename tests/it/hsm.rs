@@ -3,13 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use sesame_client::{ClientError, owner::PushOptions};
 use sesame_domain::{Order, SecretId, TaskId};
 use sesame_protocol::{bundle::Bundle, status::Status};
 use sesame_tests::{Build, Person, Program, SoftHsm, World, eventually, now, program};
+use tokio::time::timeout;
 
 use crate::restart::{asked, launch, released};
 
@@ -245,5 +248,52 @@ async fn a_vault_moves_into_an_hsm_and_out_again() {
     program.kill();
     story.hsm.pull_out();
     let program = Program::of(story.plain(&listen));
+    story.gives_the_secret(&program, &bought, 1).await;
+}
+
+/// A module may hang for ever. The program says that it is not ready, and ends when it is told to all the same: with an owner's, the
+/// operator's and its own question in the module, and when it has not come further than to open it.
+#[tokio::test]
+async fn a_module_that_hangs_holds_up_no_exit() {
+    let story = Story::new().await;
+    let mut command = story.with_hsm("127.0.0.1:0");
+    command.args(["--drain-timeout-s", "1"]);
+    let mut service = Program::of(command);
+    let bought = story.buy(&service).await;
+
+    let hung = story.hsm.hang();
+    let mut rotation = Command::new(program());
+    rotation.args(["vault", "rotate-key", "--data-dir"]).arg(&story.folder);
+    rotation.arg("--deployment").arg(story.folder.with_extension("deployment.json"));
+    let rotation = tokio::task::spawn_blocking(move || rotation.output().unwrap());
+    let options = PushOptions::default();
+    let pushing = bought.owner.owner.push(now(), &bought.secret, VALUE, &options);
+    let pushed = timeout(Duration::from_secs(8), pushing).await;
+    assert!(pushed.is_err(), "{pushed:?}");
+    assert!(!rotation.is_finished());
+
+    service.signal(Signal::TERM);
+    assert!(service.ended().await.success(), "{}", service.said());
+    service.says("what the operator asked for did not end within 1 s").await;
+    service.says("a call did not end within 10 s").await;
+    assert!(!rotation.await.unwrap().status.success());
+
+    let mut starting = story.with_hsm("127.0.0.1:0").stderr(Stdio::null()).spawn().unwrap();
+    let listens = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        (caught >> (Signal::TERM.as_raw() - 1) & 1 == 1).then_some(())
+    };
+    eventually("it listens to SIGTERM", async || listens(starting.id())).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(starting.try_wait().unwrap().is_none(), "it waits for the module");
+    let pid = Pid::from_raw(starting.id().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = eventually("it ends", async || starting.try_wait().unwrap()).await;
+    assert!(ended.success());
+
+    drop(hung);
+    let program = Program::of(story.with_hsm("127.0.0.1:0"));
     story.gives_the_secret(&program, &bought, 1).await;
 }

@@ -81,7 +81,8 @@ async fn a_digest_is_printed_after_any_block() {
     world.sms.stop().await;
 
     for number in [0, confirmed.number / 2, confirmed.number, head.number] {
-        let expected = index::digest(&shell.data_dir, &world.deployment, Some(number)).unwrap();
+        let followed = &world.sms.config.followed;
+        let expected = index::digest(&shell.data_dir, followed, Some(number)).unwrap();
         let block = number.to_string();
         let printed = shell.digest(&["--json", "--block", &block]).await.json();
         assert_eq!(printed["block"], number);

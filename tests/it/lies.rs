@@ -46,8 +46,8 @@ async fn service(world: &World, name: &str, rpc_urls: Vec<String>) -> Sms {
 }
 
 fn digest(sms: &Sms, block: u64) -> B256 {
-    let (folder, deployment) = (&sms.config.data_dir, &sms.config.deployment);
-    index::digest(folder, deployment, Some(block)).unwrap().digest
+    let (folder, followed) = (&sms.config.data_dir, &sms.config.followed);
+    index::digest(folder, followed, Some(block)).unwrap().digest
 }
 
 /// Whether it becomes ready in the time that a lie is watched, and why not.
@@ -341,7 +341,7 @@ async fn an_index_is_verified_from_the_chain() {
     let config = &world.sms.config;
 
     let verdict =
-        index::verify(&config.data_dir, &config.deployment, &config.rpc_urls, None).await.unwrap();
+        index::verify(&config.data_dir, &config.followed, &config.rpc_urls, None).await.unwrap();
 
     assert_eq!(verdict.ours.digest, verdict.chain);
 }

@@ -404,7 +404,7 @@ async fn the_sealing_key_changes_without_downtime_and_a_stolen_one_opens_no_more
         let upkeep = Upkeep {
             data_dir: world.sms.config.data_dir.clone(),
             places: world.sms.config.places(),
-            deployment: world.deployment.clone(),
+            followed: world.sms.config.followed.clone(),
         };
         upkeep.rotate_sealing_key(overlap).await.unwrap().key
     };

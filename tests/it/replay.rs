@@ -411,6 +411,7 @@ impl<'a> History<'a> {
             match self.reader.kind_of(asset).await.unwrap() {
                 AssetKind::App => apps.push(asset),
                 AssetKind::ProtectedData => data.push(asset),
+                AssetKind::Workerpool => unreachable!("another family's"),
             }
         }
         let Some(&app) = apps.choose(self.random) else { return self.authorize().await };

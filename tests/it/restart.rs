@@ -12,7 +12,8 @@ use sesame_protocol::{bundle::Bundle, jwe::EnclaveKey, rcar::Tee, voucher::Signe
 use sesame_receipts::{LogError, verify_log};
 use sesame_sms::ServeError;
 use sesame_tests::{
-    Build, Launch, Person, Program, Scene, Sms, World, codes_of, eventually, now, seeded,
+    Build, Launch, Person, Program, Scene, Sms, World, codes_of, deployment_of, eventually, now,
+    seeded,
 };
 
 #[tokio::test]
@@ -113,7 +114,7 @@ async fn data_of_another_deployment_is_refused() {
     let mut world = World::start().await;
     world.sms.stop().await;
     let mut config = world.sms.config.clone();
-    config.deployment.asset_registry = Address::repeat_byte(1);
+    deployment_of(&mut config).asset_registry = Address::repeat_byte(1);
     let refusal = Sms::refusal(config.clone()).await;
     assert!(matches!(refusal, ServeError::Vault(_)), "{refusal:?}");
     fs::remove_dir_all(world.sms.data("vault")).unwrap();

@@ -1,4 +1,4 @@
-//! A client that sends its body byte by byte, for as long as it is let.
+//! Clients that send their body too slowly, for as long as they are let.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -14,15 +14,45 @@ use crate::{Answer, Sms};
 /// Bytes announced: more than are sent while a story has patience, fewer than any surface refuses at once.
 const LENGTH: usize = 100_000;
 const PAUSE: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a request (`PUT /v1/…`) whose body takes for ever, and gives what is answered until the service hangs up.
 ///
 /// # Panics
 /// When the service does not hang up, or answers no HTTP.
 pub async fn drip(sms: &Sms, request: &str, headers: &[(&str, &str)]) -> Answer {
+    exchange(sms, request, headers, LENGTH, async |mut writer| {
+        while writer.write_all(b" ").await.is_ok() {
+            sleep(PAUSE).await;
+        }
+    })
+    .await
+}
+
+/// Sends all of a body of this length but its last byte, and gives what is answered until the service hangs up.
+///
+/// # Panics
+/// When the service does not hang up, or answers no HTTP.
+pub async fn stall(sms: &Sms, request: &str, headers: &[(&str, &str)], length: usize) -> Answer {
+    exchange(sms, request, headers, length, async |mut writer| {
+        let body = vec![0; length.saturating_sub(1)];
+        if writer.write_all(&body).await.is_ok() {
+            // Dropped, it would say that this was all.
+            std::future::pending().await
+        }
+    })
+    .await
+}
+
+async fn exchange(
+    sms: &Sms,
+    request: &str,
+    headers: &[(&str, &str)],
+    length: usize,
+    send: impl AsyncFnOnce(OwnedWriteHalf),
+) -> Answer {
     let address = sms.base().trim_start_matches("http://");
-    let mut head = format!("{request} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {LENGTH}\r\n");
+    let mut head = format!("{request} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n");
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n").expect("text can be written");
     }
@@ -30,22 +60,19 @@ pub async fn drip(sms: &Sms, request: &str, headers: &[(&str, &str)]) -> Answer 
     let (mut reader, mut writer) = socket.into_split();
     writer.write_all(format!("{head}\r\n").as_bytes()).await.expect("the service reads");
     let mut answer = Vec::new();
+    let sending = async {
+        send(writer).await;
+        // When nobody reads any more, there is still an answer to be read.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         // A reset is an end as well: what came before it was read.
         ended = timeout(PATIENCE, reader.read_to_end(&mut answer)) => {
             let _ = ended.expect("the service hangs up");
         }
-        () = send_slowly(writer) => {}
+        () = sending => {}
     }
     parsed(&answer)
-}
-
-/// Never ends: when nobody reads any more, there is still an answer to be read.
-async fn send_slowly(mut writer: OwnedWriteHalf) {
-    while writer.write_all(b" ").await.is_ok() {
-        sleep(PAUSE).await;
-    }
-    std::future::pending().await
 }
 
 fn parsed(answer: &[u8]) -> Answer {

@@ -1,11 +1,13 @@
 //! A hardware security module in software: SoftHSM, with tokens of the story's own.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use rustix::fs::{FlockOperation, fcntl_lock};
 
 /// Where distributions put it.
 const MODULES: [&str; 4] = [
@@ -78,16 +80,37 @@ impl SoftHsm {
     /// When they cannot be listed.
     #[must_use]
     pub fn objects(&self) -> Vec<PathBuf> {
-        let list = |folder: &Path| {
-            let files = fs::read_dir(folder).expect("it can be listed");
-            files.map(|file| file.expect("it can be listed").path()).collect::<Vec<_>>()
-        };
-        let files = list(&self.tokens()).into_iter().flat_map(|token| list(&token));
         let is_object = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.ends_with(".object") && name != "token.object"
         };
-        files.filter(is_object).collect()
+        self.files().filter(is_object).collect()
+    }
+
+    /// All files of all tokens.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let list = |folder: &Path| {
+            let files = fs::read_dir(folder).expect("it can be listed");
+            files.map(|file| file.expect("it can be listed").path()).collect::<Vec<_>>()
+        };
+        list(&self.tokens()).into_iter().flat_map(move |token| list(&token))
+    }
+
+    /// Has every call hang that looks at an object or a token, until what it gives is dropped: SoftHSM waits for whoever else locks
+    /// its files, for ever.
+    ///
+    /// # Panics
+    /// When there are none, or somebody locks one just now.
+    #[must_use]
+    pub fn hang(&self) -> Vec<File> {
+        let lock = |path: PathBuf| {
+            let file = File::options().read(true).write(true).open(path).expect("it is ours");
+            fcntl_lock(&file, FlockOperation::LockExclusive).expect("nobody has it locked");
+            file
+        };
+        let held: Vec<_> = self.files().map(lock).collect();
+        assert!(!held.is_empty(), "there is a token");
+        held
     }
 
     /// Pulls all tokens out.

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy::primitives::Address;
 use reqwest::{Client, Method, RequestBuilder};
+use sesame_chain::Deployment;
 use sesame_client::public::{Public, Question};
 use sesame_domain::TaskId;
 use sesame_protocol::{
@@ -12,7 +13,7 @@ use sesame_protocol::{
     status::{State, Status},
     typed::Domain,
 };
-use sesame_sms::{Config, ServeError};
+use sesame_sms::{Config, Followed, ServeError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -121,10 +122,19 @@ impl Sms {
         self.config.data_dir.join(name)
     }
 
+    /// The contracts that it follows.
+    ///
+    /// # Panics
+    /// When they are another family's.
+    #[must_use]
+    pub const fn deployment(&self) -> &Deployment {
+        self.config.followed.native().expect("it follows our own contracts")
+    }
+
     /// The domain of every signature.
     #[must_use]
-    pub const fn domain(&self) -> Domain {
-        let deployment = &self.config.deployment;
+    pub fn domain(&self) -> Domain {
+        let deployment = self.deployment();
         Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry }
     }
 
@@ -195,5 +205,16 @@ impl Drop for Sms {
         if let Some(running) = self.running.take() {
             running.abort();
         }
+    }
+}
+
+/// The contracts that a service will follow, to be changed.
+///
+/// # Panics
+/// When they are another family's.
+pub fn deployment_of(config: &mut Config) -> &mut Deployment {
+    match &mut config.followed {
+        Followed::Native(deployment) => deployment,
+        Followed::Iexec(_) => panic!("not our own contracts"),
     }
 }

@@ -5,8 +5,8 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use alloy::primitives::B256;
 use sesame_chain::Deployment;
 use sesame_domain::{Block, Registry};
-use sesame_indexer::{Backfill, Confirmation, Decoder, Metrics, Mirror, Nodes, Pulse};
-use sesame_view::{History, Origin, Snapshot, View};
+use sesame_indexer::{Backfill, Confirmation, Decoder, Family, Metrics, Mirror, Nodes, Pulse};
+use sesame_view::{Contracts, History, Origin, Snapshot, View};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -39,8 +39,8 @@ impl Truth {
     #[must_use]
     pub fn origin(deployment: &Deployment) -> Origin {
         let Deployment { chain_id, first_block, .. } = *deployment;
-        let registries = deployment.contracts().map(|(address, _)| address);
-        Origin { chain_id, first_block, registries }
+        let contracts = Contracts::Native(deployment.contracts().map(|(address, _)| address));
+        Origin { chain_id, first_block, contracts }
     }
 
     /// Follows the node until it has caught up, then stops.
@@ -53,9 +53,9 @@ impl Truth {
         let mirror = Mirror {
             nodes: Nodes::new(&[node.url()], None, &addresses).await.expect("a node"),
             view: self.view.clone(),
-            decoder: Decoder::new(&self.deployment),
+            family: Family::Native(Decoder::new(&self.deployment)),
             chain_id: self.deployment.chain_id,
-            contracts,
+            contracts: contracts.to_vec(),
             first_block: self.deployment.first_block,
             confirmation: Confirmation::Blocks(Self::CONFIRMATIONS),
             prove_every: 8,

@@ -14,8 +14,8 @@ use sesame_client::enclave::EnclaveError;
 use sesame_domain::{AssetId, EnclaveId, Grant, Order, Resource, TaskId, Terms};
 use sesame_protocol::bundle::Bundle;
 use sesame_sms::{
-    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, History, Limits, Network, Policy,
-    TOKEN_LIFE,
+    CollateralSource, Config, Confirmation, DEFAULT_REQUEST_TIME, Followed, History, Limits,
+    Network, Policy, TOKEN_LIFE,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -113,7 +113,8 @@ impl World {
             rpc_urls: vec![node.url()],
             quorum: None,
             prove_every: 4,
-            deployment: deployment.clone(),
+            followed: Followed::Native(deployment.clone()),
+            sessions: None,
             data_dir: folder.path().join("data"),
             vault: None,
             confirmation: Confirmation::Blocks(options.confirmations),

@@ -1,6 +1,8 @@
 //! The ABI's structs as the domain's, and back.
 
-use sesame_domain::{AssetSnapshot, EnclaveId, Grant, Order, ParseIdError, TaskStatus, Terms};
+use sesame_domain::{
+    AssetKind, AssetSnapshot, EnclaveId, Grant, Order, ParseIdError, TaskStatus, Terms,
+};
 
 use crate::abi::{tasks, whitelist};
 
@@ -53,6 +55,18 @@ pub fn terms(terms: whitelist::Terms) -> Terms {
         max_tasks: terms.maxTasks,
         currency: terms.currency,
         price: terms.price,
+    }
+}
+
+/// What an asset of the registry is.
+///
+/// # Errors
+/// When the registry knows no such kind.
+pub fn kind(kind: u8) -> Result<AssetKind, ParseIdError> {
+    match AssetKind::try_from(kind)? {
+        // Another family's.
+        AssetKind::Workerpool => Err(ParseIdError::NotAKind(kind)),
+        ours @ (AssetKind::App | AssetKind::ProtectedData) => Ok(ours),
     }
 }
 

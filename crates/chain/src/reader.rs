@@ -179,7 +179,7 @@ impl Reader {
     pub async fn kind_of(&self, asset: AssetId) -> Result<AssetKind, ChainError> {
         let answer = self.assets().kindOf(asset.to_u256()).call().await;
         let kind = answer.map_err(|error| self.refused(error))?;
-        AssetKind::try_from(kind).map_err(|error| ChainError::Malformed(error.to_string()))
+        convert::kind(kind).map_err(|error| ChainError::Malformed(error.to_string()))
     }
 
     /// Where an asset's content is and its digest.

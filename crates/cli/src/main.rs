@@ -7,13 +7,18 @@ mod config;
 mod context;
 mod database;
 mod failure;
+mod iexec;
 mod network;
 mod output;
 mod parse;
 mod process;
 mod telemetry;
 
-use std::{process::ExitCode, sync::Arc, time::SystemTime};
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use prometheus_client::registry::Registry;
 
@@ -28,6 +33,9 @@ use crate::{
 /// Decisions and answers are made of many small allocations, on several threads at once.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long calls into databases, disks and modules are waited for at the end: nothing can end one that hangs.
+const LAST_CALLS: Duration = Duration::from_secs(10);
 
 #[expect(clippy::disallowed_methods, reason = "this is where the program looks at the clock")]
 fn main() -> ExitCode {
@@ -64,8 +72,12 @@ fn main() -> ExitCode {
 fn run(cli: Cli, start: SystemTime, program: Arc<Registry>) -> anyhow::Result<u8> {
     let output = Output::new(cli.global.json);
     let context = Context::new(cli.global, output, start, program);
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(commands::run(cli.command, &context))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(commands::run(cli.command, &context));
+    let since = Instant::now();
+    runtime.shutdown_timeout(LAST_CALLS);
+    if since.elapsed() >= LAST_CALLS {
+        tracing::warn!("a call did not end within {} s: left", LAST_CALLS.as_secs());
+    }
+    ended
 }

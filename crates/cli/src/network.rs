@@ -57,12 +57,13 @@ fn seconds(time: Duration) -> NonZeroU64 {
 }
 
 impl NetworkArgs {
-    /// Listens.
-    pub(crate) async fn listeners(&self) -> anyhow::Result<Listeners> {
+    /// Listens, and where iExec's clients are served, for them.
+    pub(crate) async fn listeners(&self, iexec: Option<SocketAddr>) -> anyhow::Result<Listeners> {
         Ok(Listeners {
             owners: bind(self.listen).await?,
             enclaves: bind_if(self.listen_enclave).await?,
             operator: bind_if(self.listen_operator).await?,
+            iexec: bind_if(iexec).await?,
         })
     }
 

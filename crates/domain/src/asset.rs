@@ -12,6 +12,8 @@ pub enum AssetKind {
     App = 1,
     /// Encrypted content whose key the vault keeps.
     ProtectedData = 2,
+    /// Workers under one scheduler (PoCo): what a deal is made with.
+    Workerpool = 3,
 }
 
 impl TryFrom<u8> for AssetKind {
@@ -21,12 +23,13 @@ impl TryFrom<u8> for AssetKind {
         match kind {
             1 => Ok(Self::App),
             2 => Ok(Self::ProtectedData),
+            3 => Ok(Self::Workerpool),
             other => Err(ParseIdError::NotAKind(other)),
         }
     }
 }
 
-/// An app or a protected data as a view knows it.
+/// An asset as a view knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asset {
     /// What it is.
@@ -35,8 +38,8 @@ pub struct Asset {
     pub owner: Address,
     /// How many times it changed hands since it was minted.
     pub epoch: u64,
-    /// SHA-256 of its content.
+    /// SHA-256 of its content; zero of a workerpool.
     pub digest: B256,
-    /// Where its content is.
+    /// Where its content is; empty of a workerpool.
     pub uri: String,
 }

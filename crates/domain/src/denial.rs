@@ -14,7 +14,7 @@ pub enum Denial {
     TaskUnknown,
     /// Bought, but its worker has not started it.
     TaskNotStarted,
-    /// Completed, cancelled or expired.
+    /// Completed, cancelled, expired or, of a deal's task, revealing.
     TaskEnded { status: TaskStatus },
     /// Past its deadline, seconds since 1970.
     TaskExpired { deadline: u64 },

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use alloy_primitives::{Address, B256, U256};
 
+use crate::IexecSecret;
+
 /// A text or number is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -22,8 +24,11 @@ pub enum ParseIdError {
     /// Not `assets/<asset>/secret` or `requesters/<address>/secrets/<name>`.
     #[error("expected assets/<asset>/secret or requesters/<address>/secrets/<name>")]
     NotASecret,
+    /// Longer than 255 bytes.
+    #[error("the name of a web2 secret has at most 255 bytes")]
+    NotAWeb2Name,
     /// Not a kind of asset that the registry knows.
-    #[error("kind {0} is neither 1 (app) nor 2 (protected data)")]
+    #[error("kind {0} is no kind of asset")]
     NotAKind(u8),
 }
 
@@ -77,11 +82,25 @@ impl From<U256> for AssetId {
     }
 }
 
+impl From<Address> for AssetId {
+    /// PoCo's assets are contracts: the token id is the address.
+    fn from(address: Address) -> Self {
+        Self(address.into_word())
+    }
+}
+
 impl AssetId {
     /// The id as the contracts write it.
     #[must_use]
     pub fn to_u256(self) -> U256 {
         self.0.into()
+    }
+
+    /// The address of an asset that is a contract; none if the id is no address.
+    #[must_use]
+    pub fn address(self) -> Option<Address> {
+        let (padding, address) = self.0.split_at(12);
+        padding.iter().all(|byte| *byte == 0).then(|| Address::from_slice(address))
     }
 }
 
@@ -120,16 +139,20 @@ pub enum SecretId {
     Asset(AssetId),
     /// A named secret of a requester, linked to no app.
     Requester(Address, SecretName),
+    /// One that iExec's clients push.
+    Iexec(IexecSecret),
 }
 
 impl fmt::Display for SecretId {
-    /// The path under `/v1` at which the owner surface serves the secret.
+    /// The path under `/v1` at which the owner surface serves the secret. Those of iExec's clients are not served there, and have
+    /// paths that begin with `iexec/`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asset(asset) => write!(f, "assets/{asset}/secret"),
             Self::Requester(address, name) => {
                 write!(f, "requesters/{}/secrets/{name}", address.to_string().to_lowercase())
             }
+            Self::Iexec(secret) => secret.fmt(f),
         }
     }
 }
@@ -137,7 +160,7 @@ impl fmt::Display for SecretId {
 impl FromStr for SecretId {
     type Err = ParseIdError;
 
-    /// Reads the path that [`fmt::Display`] writes.
+    /// Reads the path that [`fmt::Display`] writes, of secrets that the owner surface serves.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let parts: Vec<&str> = text.split('/').collect();
         let id = match parts.as_slice() {
@@ -205,6 +228,19 @@ mod tests {
     fn a_second_prefix_makes_no_id() {
         for bad in [format!("0x0x{}", "ab".repeat(32)), format!("0x0x{}", "ab".repeat(31))] {
             assert_eq!(bad.parse::<TaskId>(), Err(ParseIdError::NotBytes32), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_asset_that_is_a_contract_has_its_address_and_no_other_asset_has_one() {
+        let address = Address::repeat_byte(0xab);
+        assert_eq!(AssetId::from(address).to_u256(), U256::from_be_slice(address.as_slice()));
+        assert_eq!(AssetId::from(address).address(), Some(address));
+        assert_eq!(AssetId::default().address(), Some(Address::ZERO));
+        for byte in 0..12 {
+            let mut id = AssetId::from(address);
+            id.0.0[byte] = 1;
+            assert_eq!(id.address(), None, "{byte}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::{Address, B256, U256};
 
-use crate::{AssetId, EnclaveId, SecretName};
+use crate::{AssetId, Deal, EnclaveId, SecretName};
 
 /// One of the requester's secrets that a task may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub enum TaskStatus {
     Cancelled = 4,
     /// Ended by its deadline.
     Expired = 5,
+    /// Its result is agreed on and not yet shown (PoCo): it may go back to started.
+    Revealing = 6,
 }
 
 impl TaskStatus {
@@ -91,6 +93,7 @@ impl TaskStatus {
             Self::Completed => "completed",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::Revealing => "revealing",
         }
     }
 }
@@ -110,6 +113,8 @@ pub struct Task {
     pub data: Vec<AssetSnapshot>,
     /// The grants that the requester took back.
     pub revoked_grants: BTreeSet<u32>,
+    /// The deal that it belongs to, where it was bought by PoCo.
+    pub deal: Option<Box<Deal>>,
 }
 
 impl Task {
@@ -160,6 +165,7 @@ mod tests {
             app: snapshot(0),
             data: vec![snapshot(1), snapshot(2)],
             revoked_grants: BTreeSet::new(),
+            deal: None,
         }
     }
 
@@ -183,8 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn three_of_five_states_are_final() {
-        use TaskStatus::{Cancelled, Completed, Expired, Purchased, Started};
+    fn three_of_six_states_are_final() {
+        use TaskStatus::{Cancelled, Completed, Expired, Purchased, Revealing, Started};
 
         for (status, text, last) in [
             (Purchased, "purchased", false),
@@ -192,6 +198,7 @@ mod tests {
             (Completed, "completed", true),
             (Cancelled, "cancelled", true),
             (Expired, "expired", true),
+            (Revealing, "revealing", false),
         ] {
             assert_eq!((status.as_str(), status.is_final()), (text, last));
         }

@@ -21,8 +21,9 @@
 
 use std::{collections::BTreeMap, ffi::OsString};
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use sesame_domain::Grant;
+use sesame_protocol::params::IexecParams;
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -114,32 +115,36 @@ impl InputFile {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// iExec's keys, and Sesame's own beside them.
+#[derive(Debug, Default)]
 struct Document {
-    iexec_args: Option<String>,
-    iexec_input_files: Option<Vec<String>>,
-    iexec_secrets: Option<BTreeMap<String, String>>,
-    iexec_result_encryption: Option<bool>,
-    #[serde(rename = "iexec_result_storage_provider")]
-    _storage_provider: Option<String>,
-    iexec_result_storage_proxy: Option<String>,
-    sesame_result_key: Option<String>,
-    bulk_cid: Option<String>,
-    sesame_network: Option<bool>,
+    iexec: IexecParams,
+    result_key: Option<String>,
+    network: bool,
 }
 
 impl Document {
     fn parse(text: &str) -> Result<Self, ParamsError> {
-        serde_json::from_str(text).or_else(|error| match wants_encryption(text) {
+        Self::from_object(text).or_else(|error| match wants_encryption(text) {
             true => Err(ParamsError::Unreadable(error.to_string())),
-            false => Ok(Self { iexec_args: Some(text.to_owned()), ..Self::default() }),
+            false => Ok(Self { iexec: IexecParams::of_arguments(text), ..Self::default() }),
+        })
+    }
+
+    fn from_object(text: &str) -> Result<Self, serde_json::Error> {
+        let mut object: Map<String, Value> = serde_json::from_str(text)?;
+        let mut own = |key| object.remove(key).unwrap_or_default();
+        let (result_key, network) = (own("sesame_result_key"), own("sesame_network"));
+        Ok(Self {
+            iexec: IexecParams::from_object(object)?,
+            result_key: serde_json::from_value(result_key)?,
+            network: serde_json::from_value::<Option<_>>(network)?.unwrap_or_default(),
         })
     }
 
     fn result_key(&self) -> Result<Option<ResultKey>, ParamsError> {
-        let key = self.sesame_result_key.as_deref().map(str::parse).transpose()?;
-        match (self.iexec_result_encryption, key) {
+        let key = self.result_key.as_deref().map(str::parse).transpose()?;
+        match (self.iexec.iexec_result_encryption, key) {
             (Some(true), None) => Err(ParamsError::NoResultKey),
             (Some(false), _) => Ok(None),
             (_, key) => Ok(key),
@@ -149,7 +154,7 @@ impl Document {
 
 /// The text is an object that is about the result's encryption, whatever else it is.
 fn wants_encryption(text: &str) -> bool {
-    let object: Option<serde_json::Map<_, _>> = serde_json::from_str(text).ok();
+    let object: Option<Map<String, Value>> = serde_json::from_str(text).ok();
     object.is_some_and(|object| {
         object.contains_key("sesame_result_key")
             || object.get("iexec_result_encryption").is_some_and(|wanted| *wanted != false)
@@ -164,7 +169,8 @@ impl Params {
     pub fn parse(text: &str) -> Result<Self, ParamsError> {
         let document = Document::parse(text)?;
         let result_key = document.result_key()?;
-        if document.bulk_cid.is_some_and(|cid| !cid.trim().is_empty()) {
+        let (network, document) = (document.network, document.iexec);
+        if document.bulk().is_some() {
             return Err(ParamsError::Bulk);
         }
         let args = document.iexec_args.unwrap_or_default();
@@ -183,7 +189,7 @@ impl Params {
                 .map(|text| InputFile::parse(text))
                 .collect::<Result<_, _>>()?,
             secrets: document.iexec_secrets.unwrap_or_default(),
-            network: document.sesame_network.unwrap_or_default(),
+            network,
             result_key,
             result_proxy: proxy.transpose()?,
         })

@@ -14,9 +14,7 @@ use sesame_chain::{
     },
     convert,
 };
-use sesame_domain::{
-    AssetKind, ChainEvent, EnclaveId, EventAt, LogImage, ParseIdError, Registry, TaskId,
-};
+use sesame_domain::{ChainEvent, EnclaveId, EventAt, LogImage, ParseIdError, Registry, TaskId};
 
 use crate::verify::Watched;
 
@@ -60,6 +58,23 @@ pub enum DecodeError {
         /// Why.
         #[source]
         source: ParseIdError,
+    },
+    /// Topics and data fit no event of a contract of another family.
+    #[error("a log of {contract} fits none of its events")]
+    NoEvent {
+        /// Which contract.
+        contract: Address,
+        /// Why.
+        #[source]
+        source: sol_types::Error,
+    },
+    /// What a contract is said to have answered cannot be.
+    #[error("what {contract} was said to answer cannot be: {what}")]
+    FalseFact {
+        /// Which contract.
+        contract: Address,
+        /// Why.
+        what: &'static str,
     },
 }
 
@@ -120,7 +135,7 @@ impl Decoder {
             Refusal::Abi(source) => DecodeError::Malformed { registry, source },
             Refusal::Value(source) => DecodeError::Impossible { registry, source },
         })?;
-        Ok(Some(EventAt { registry, image: image(log, timestamp), event }))
+        Ok(Some(EventAt { journal: Some((registry, image(log, timestamp))), event }))
     }
 }
 
@@ -173,7 +188,7 @@ fn asset_event(log: &Log) -> Result<ChainEvent, Refusal> {
     Ok(match decode(events)?.data {
         IAssetRegistryEvents::AssetRegistered(event) => ChainEvent::AssetRegistered {
             asset: event.assetId.into(),
-            kind: AssetKind::try_from(event.kind)?,
+            kind: convert::kind(event.kind)?,
             digest: event.digest,
             uri: event.uri,
         },
@@ -213,6 +228,7 @@ fn task_event(log: &Log) -> Result<ChainEvent, Refusal> {
             order: Box::new(convert::order(event.order)?),
             app: convert::snapshot(event.app),
             data: event.data.into_iter().map(convert::snapshot).collect(),
+            deal: None,
         },
         Event::TaskStarted(event) => ChainEvent::TaskStarted { task: TaskId(event.taskId) },
         Event::TaskCompleted(event) => ChainEvent::TaskCompleted { task: TaskId(event.taskId) },

@@ -1,6 +1,6 @@
 //! Why a round comes to nothing, and what stops the mirror for good.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bytes};
 use sesame_view::WriteError;
 
 use crate::{decode::DecodeError, source::SourceError, verify};
@@ -37,6 +37,19 @@ pub enum MirrorError {
         /// What stands there.
         got: B256,
     },
+    /// A contract names another one than the manifest does: what it says from now on is about what nobody mirrors.
+    #[error(
+        "the contract at {contract} names {got} where the manifest says {expected}: \
+         it was set up anew, or the manifest is another deployment's"
+    )]
+    Untied {
+        /// Who was asked.
+        contract: Address,
+        /// What the manifest says.
+        expected: Address,
+        /// What it answers; an address has 32 bytes, padded.
+        got: Bytes,
+    },
     /// The chain was rewritten deeper than the operator thought possible.
     #[error(
         "the chain was rewritten below the confirmed block {confirmed}: releases may rest on blocks that no longer exist; \
@@ -71,6 +84,7 @@ impl RoundError {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Source(error) => error.name(),
+            Self::Decode(DecodeError::FalseFact { .. }) => "false_fact",
             Self::Decode(_) => "undecodable_log",
             Self::Contradiction(_) => "events_contradict",
             Self::NodeBehind { .. } => "node_behind",
@@ -92,7 +106,9 @@ impl RoundError {
     /// Whether a node was caught: what it said does not hold together. A node that is silent, slow or behind was not.
     pub(crate) const fn is_lie(&self) -> bool {
         match self {
-            Self::Source(SourceError::Lie(_)) | Self::Decode(_) | Self::Contradiction(_) => true,
+            Self::Source(SourceError::Lie(_) | SourceError::FactsDiffer(_))
+            | Self::Decode(_)
+            | Self::Contradiction(_) => true,
             Self::Source(_) | Self::NodeBehind { .. } | Self::Fatal(_) => false,
         }
     }

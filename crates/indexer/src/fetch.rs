@@ -1,12 +1,14 @@
 //! Blocks with their events: by ranges of logs when far from the head, by proven receipts when near or in doubt.
 
 use alloy::rpc::types::Log;
-use sesame_domain::BlockEvents;
+use sesame_domain::{BlockEvents, EventAt};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     decode::Decoder,
     error::RoundError,
+    family::{Adapter, Facts, Family},
+    quorum::Nodes,
     source::Node,
     verify::{Lie, VerifiedHeader},
 };
@@ -14,7 +16,8 @@ use crate::{
 /// What the mirror takes for a block's events when the block is far from the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backfill {
-    /// The logs that the node gives for ranges of blocks; the journals prove them in the end.
+    /// The logs that the node gives for ranges of blocks; the journals prove them in the end. Of contracts without journals the
+    /// receipts are read all the same.
     #[default]
     Logs,
     /// The block's own receipts, which hash to its receipts root.
@@ -25,7 +28,8 @@ pub enum Backfill {
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
     pub(crate) node: Node,
-    pub(crate) decoder: Decoder,
+    pub(crate) nodes: Nodes,
+    pub(crate) family: Family,
 }
 
 impl Fetch {
@@ -87,7 +91,7 @@ impl Fetch {
         mut logs: Vec<Vec<Log>>,
         worth: impl Fn(&VerifiedHeader) -> bool,
     ) -> Result<Vec<BlockEvents>, RoundError> {
-        let watched = self.decoder.watched();
+        let watched = self.family.watched();
         let (mut open, mut slots) = (Vec::new(), Vec::new());
         for (header, logs) in headers.iter().zip(&mut logs) {
             if worth(header) && header.promises_more(&watched, logs) {
@@ -99,16 +103,52 @@ impl Fetch {
         for (slot, logs) in slots.into_iter().zip(proven) {
             *slot = logs;
         }
-        headers.iter().zip(logs).map(|(header, logs)| self.events(header, &logs)).collect()
+        for (header, logs) in headers.iter().zip(&logs) {
+            header.owns(logs)?;
+        }
+        let blocks = headers.iter().zip(logs);
+        match &self.family {
+            Family::Native(decoder) => {
+                blocks.map(|(header, logs)| native(decoder, header, &logs)).collect()
+            }
+            Family::Adapted(adapter) => self.adapted(adapter.as_ref(), blocks.collect()).await,
+        }
     }
 
-    fn events(&self, header: &VerifiedHeader, logs: &[Log]) -> Result<BlockEvents, RoundError> {
-        header.owns(logs)?;
-        let block = header.block();
-        let mut events = Vec::with_capacity(logs.len());
-        for log in logs {
-            events.extend(self.decoder.decode(log, block.timestamp)?);
+    /// What the logs say, as soon as every fact is known that they leave open.
+    async fn adapted(
+        &self,
+        adapter: &dyn Adapter,
+        blocks: Vec<(&VerifiedHeader, Vec<Log>)>,
+    ) -> Result<Vec<BlockEvents>, RoundError> {
+        let mut facts = Facts::default();
+        loop {
+            let mut decoded = Vec::with_capacity(blocks.len());
+            for (header, logs) in &blocks {
+                let block = header.block();
+                let events = adapter.events(&block, logs, &mut facts)?.into_iter();
+                let events = events.map(|event| EventAt { journal: None, event }).collect();
+                decoded.push(BlockEvents { block, events });
+            }
+            let wanted = facts.wanted();
+            if wanted.is_empty() {
+                return Ok(decoded);
+            }
+            let answers = self.nodes.answers(&wanted).await?;
+            wanted.into_iter().zip(answers).for_each(|(call, answer)| facts.learn(call, answer));
         }
-        Ok(BlockEvents { block, events })
     }
+}
+
+fn native(
+    decoder: &Decoder,
+    header: &VerifiedHeader,
+    logs: &[Log],
+) -> Result<BlockEvents, RoundError> {
+    let block = header.block();
+    let mut events = Vec::with_capacity(logs.len());
+    for log in logs {
+        events.extend(decoder.decode(log, block.timestamp)?);
+    }
+    Ok(BlockEvents { block, events })
 }

@@ -34,7 +34,7 @@ impl Metrics {
         registry.register("undone_blocks", "Blocks undone by reorgs", self.undone.clone());
         registry.register("blocks", "Blocks mirrored", self.blocks.clone());
         registry.register("events", "Events mirrored", self.events.clone());
-        registry.register("proofs", "Proofs of all journals that held", self.proofs.clone());
+        registry.register("proofs", "Proofs of all journals that held; where contracts keep none, looks at how they name each other", self.proofs.clone());
     }
 
     /// A round ended in this way.

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     confirmation::Confirmation,
-    decode::Decoder,
     error::{MirrorError, RoundError},
+    family::{Adapter, Call, Family, Tie},
     fetch::{Backfill, Fetch},
     heads::Heads,
     metrics::Metrics,
@@ -45,11 +45,11 @@ pub struct Mirror {
     /// Where to write.
     pub view: Arc<View>,
     /// What the logs mean.
-    pub decoder: Decoder,
+    pub family: Family,
     /// EIP-155 id of the deployment's chain.
     pub chain_id: u64,
     /// The contracts, with the hash of the code that each should have where the manifest says so.
-    pub contracts: [(Address, Option<B256>); 3],
+    pub contracts: Vec<(Address, Option<B256>)>,
     /// The first block that can hold an event.
     pub first_block: u64,
     /// Which block is deep enough.
@@ -201,12 +201,34 @@ impl Mirror {
         let expected = self.chain_id;
         let served = self.nodes.serve_chain(expected).await?;
         served.map_err(|got| MirrorError::WrongChain { expected, got })?;
-        for (address, expected) in self.contracts {
+        for &(address, expected) in &self.contracts {
             let Some(got) = self.nodes.code_hash(address).await? else {
                 return Err(MirrorError::NoContract { address }.into());
             };
             if let Some(expected) = expected.filter(|expected| *expected != got) {
                 return Err(MirrorError::WrongCode { address, expected, got }.into());
+            }
+        }
+        if let Family::Adapted(adapter) = &self.family {
+            let head = self.nodes.head().await?.block();
+            self.check_ties(adapter.as_ref(), head).await?;
+        }
+        Ok(())
+    }
+
+    /// The contracts name each other as the manifest does. They can be set up anew, and no event tells.
+    async fn check_ties(&self, adapter: &dyn Adapter, head: Block) -> Result<(), RoundError> {
+        let ties = adapter.ties();
+        let call = |tie: &Tie| Call {
+            at: head.as_ref(),
+            contract: tie.contract,
+            input: tie.input.clone(),
+        };
+        let calls: Vec<Call> = ties.iter().map(call).collect();
+        let answers = self.nodes.answers(&calls).await?;
+        for (Tie { contract, names: expected, .. }, got) in ties.into_iter().zip(answers) {
+            if got.as_ref() != expected.into_word().as_slice() {
+                return Err(MirrorError::Untied { contract, expected, got }.into());
             }
         }
         Ok(())
@@ -236,7 +258,7 @@ impl Mirror {
             // good answer is recent: the next one may never come.
             self.forget_freshness();
             self.publish(State::Backfilling { at: ours.number, to }, None);
-            let how = doubtful.map_or(self.backfill, |_| Backfill::Receipts);
+            let how = doubtful.map_or(self.family.far(self.backfill), |_| Backfill::Receipts);
             return self.extend_far(run, cursor, how, near, to).await;
         }
         let blocks = self.fetch().by_receipts(ours.number + 1, to).await?;
@@ -251,7 +273,8 @@ impl Mirror {
     }
 
     fn fetch(&self) -> Fetch {
-        Fetch { node: self.nodes.any().clone(), decoder: self.decoder.clone() }
+        let (nodes, family) = (self.nodes.clone(), self.family.clone());
+        Fetch { node: nodes.any().clone(), nodes, family }
     }
 
     /// Several ranges in flight up to block `last`, written in order. A range that is refused is asked for again at half the
@@ -345,7 +368,8 @@ impl Mirror {
         Err(MirrorError::ReorgBelowConfirmed { confirmed: number }.into())
     }
 
-    /// Confirms what is deep enough, proven first when that is due. What came from ranges of logs is proven at the head.
+    /// Confirms what is deep enough, proven first when that is due. What came from ranges of logs is proven at the head. Of contracts
+    /// without journals, receipts and a quorum have proven all there is; what is looked at again is how they name each other.
     async fn settle(&self, run: &mut Run, head: Block) -> Result<(), RoundError> {
         if run.ranged {
             self.prove(run, head.number).await?;
@@ -358,13 +382,16 @@ impl Mirror {
         if run.proven && !due {
             self.view.confirm(number)?;
         } else {
-            self.prove(run, number).await?;
+            match &self.family {
+                Family::Native(_) => self.prove(run, number).await?,
+                Family::Adapted(adapter) => self.check_ties(adapter.as_ref(), head).await?,
+            }
             self.view.confirm(number)?;
             self.view.prove(number)?;
             self.metrics.proved();
             run.proven = true;
             run.doubtful = None;
-            tracing::debug!(block.number = number, "the journals are proven at block {number}");
+            tracing::debug!(block.number = number, "the mirror is proven at block {number}");
         }
         if number > confirmed {
             self.view.prune(self.history)?;

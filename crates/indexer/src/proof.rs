@@ -2,6 +2,7 @@
 
 use crate::{
     error::RoundError,
+    family::Family,
     mirror::{Mirror, Run},
     source::SourceError,
     verify::Lie,
@@ -12,6 +13,7 @@ impl Mirror {
     /// be right, and has the wrong range fetched again by receipts.
     pub(crate) async fn prove(&self, run: &mut Run, number: u64) -> Result<(), RoundError> {
         run.proven = false;
+        let Family::Native(_) = self.family else { return Ok(()) };
         let Some(lie) = self.differing(number).await? else { return Ok(()) };
         let ground = self.first_block.saturating_sub(1);
         let right = self.view.proven()?.map_or(ground, |proven| proven.number);

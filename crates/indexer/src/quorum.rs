@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,25 +16,31 @@ use alloy::{
     eips::BlockNumberOrTag,
     primitives::{Address, B256, Bytes},
 };
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, FuturesUnordered},
+};
 use sesame_domain::BlockRef;
 use tokio::time::timeout;
 
 use crate::{
     erc1271::Verdict,
-    source::{Node, SourceError},
+    family::Call,
+    source::{CALLS, Node, SourceError},
     verify::VerifiedHeader,
 };
 
 /// How long the slower endpoints are waited for once a quorum has answered.
 const GRACE: Duration = Duration::from_millis(300);
+/// Batches of calls asked for at once.
+const CALLS_IN_FLIGHT: usize = 4;
 
-/// The endpoints of one chain.
-#[derive(Debug)]
+/// The endpoints of one chain. A clone prefers whom the original prefers.
+#[derive(Debug, Clone)]
 pub struct Nodes {
     nodes: Vec<Node>,
     quorum: usize,
-    preferred: AtomicUsize,
+    preferred: Arc<AtomicUsize>,
 }
 
 impl Nodes {
@@ -51,7 +60,7 @@ impl Nodes {
         }
         let nodes = urls.iter().map(|url| Node::new(url, contracts.to_vec()));
         let nodes = futures::future::try_join_all(nodes).await?;
-        Ok(Self { nodes, quorum, preferred: AtomicUsize::new(0) })
+        Ok(Self { nodes, quorum, preferred: Arc::default() })
     }
 
     /// Whether more than one endpoint would have to lie.
@@ -114,6 +123,28 @@ impl Nodes {
     ) -> Result<Verdict, SourceError> {
         let question = |node| Node::signature_verdict(node, at.hash, owner, hash, signature);
         self.same(at.number.into(), self.ask(question).await)
+    }
+
+    /// What contracts answer, in the order of the calls, as a quorum says, byte for byte.
+    ///
+    /// # Errors
+    /// When too few endpoints answer, or too few agree.
+    pub(crate) async fn answers(&self, calls: &[Call]) -> Result<Vec<Bytes>, SourceError> {
+        let batches: Vec<Vec<Call>> = calls.chunks(CALLS).map(<[Call]>::to_vec).collect();
+        stream::iter(batches)
+            .map(|calls| self.batch_of_answers(calls))
+            .buffered(CALLS_IN_FLIGHT)
+            .try_concat()
+            .await
+    }
+
+    async fn batch_of_answers(&self, calls: Vec<Call>) -> Result<Vec<Bytes>, SourceError> {
+        let number = calls.first().map_or(0, |call| call.at.number);
+        let answers = self.ask(|node| node.answers(&calls)).await;
+        match self.same(number.into(), answers) {
+            Err(SourceError::NoQuorum { .. }) => Err(SourceError::FactsDiffer(number)),
+            agreed => agreed,
+        }
     }
 
     /// The answer that a quorum gives.
@@ -243,3 +274,6 @@ async fn vote(
 ) -> Result<VerifiedHeader, SourceError> {
     if newest.block().number == number { Ok(newest) } else { node.header(number.into()).await }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,12 @@ use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
+    network::TransactionBuilder,
     primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::BatchRequest,
-        types::{Block as RpcBlock, Filter, Log},
+        types::{Block as RpcBlock, Filter, Log, TransactionRequest},
     },
     transports::{HttpError, TransportError, TransportErrorKind},
 };
@@ -19,7 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     erc1271::{self, Verdict},
-    verify::{Lie, VerifiedHeader},
+    family::Call,
+    verify::{Lie, Receipt, VerifiedHeader},
 };
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +31,10 @@ const BATCHES_IN_FLIGHT: usize = 4;
 const RECEIPTS_IN_FLIGHT: usize = 8;
 /// How often a request is sent in all to a node that is busy.
 const ATTEMPTS: u32 = 4;
+/// Calls of contracts asked for in one batch.
+pub(crate) const CALLS: usize = 64;
+/// Who calls: some chains want to know, and no view of ours cares.
+const CALLER: Address = Address::ZERO;
 /// Pause before the second attempt; doubles with each.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,10 +51,10 @@ pub enum SourceError {
     /// It has no such block.
     #[error("the node has no block {0}")]
     NoBlock(BlockNumberOrTag),
-    /// It cannot prove what the contracts' storage was after a block.
+    /// It has not got the contracts' state after a block.
     #[error(
-        "the node proves nothing about its state after block {0}: use one that keeps that state and answers eth_getProof, or \
-         confirm blocks that are nearer to its head"
+        "the node says nothing about its state after block {0}: use one that keeps that state and answers eth_getProof and \
+         eth_call for it, or confirm blocks that are nearer to its head"
     )]
     NoState(u64),
     /// What it says does not hold together.
@@ -64,6 +70,9 @@ pub enum SourceError {
         /// How many there are.
         endpoints: usize,
     },
+    /// Too few endpoints give the same answer of a contract.
+    #[error("the endpoints disagree on what contracts answer after block {0}")]
+    FactsDiffer(u64),
     /// More endpoints would have to agree than there are, or none.
     #[error("a quorum of {quorum} is not possible with {endpoints} endpoints")]
     ImpossibleQuorum {
@@ -84,6 +93,7 @@ impl SourceError {
             Self::NoState(_) => "no_state",
             Self::Lie(lie) => lie.name(),
             Self::NoQuorum { .. } => "no_quorum",
+            Self::FactsDiffer(_) => "facts_differ",
             Self::ImpossibleQuorum { .. } => "impossible_quorum",
         }
     }
@@ -97,11 +107,12 @@ impl SourceError {
             | Self::NoState(_)
             | Self::Lie(_)
             | Self::NoQuorum { .. }
+            | Self::FactsDiffer(_)
             | Self::ImpossibleQuorum { .. } => false,
         }
     }
 
-    /// The same where a proof was asked for: a node that answers, but with an error, has no such state.
+    /// The same where the state was asked for: a node that answers, but with an error, has no such state.
     fn about_state(self, number: u64) -> Self {
         let answered = matches!(&self, Self::Transport(error) if error.is_error_resp());
         if answered && !self.may_pass() { Self::NoState(number) } else { self }
@@ -120,6 +131,7 @@ impl SourceError {
             | Self::NoState(_)
             | Self::Lie(_)
             | Self::NoQuorum { .. }
+            | Self::FactsDiffer(_)
             | Self::ImpossibleQuorum { .. } => false,
         }
     }
@@ -262,8 +274,9 @@ impl Node {
     pub async fn proven_logs(&self, header: &VerifiedHeader) -> Result<Vec<Log>, SourceError> {
         let block = header.block();
         let id = BlockId::hash(block.hash);
-        let receipts = answer(|| self.provider.get_block_receipts(id)).await?;
-        let receipts = receipts.ok_or(SourceError::NoBlock(block.number.into()))?;
+        let client = self.provider.client();
+        let asked = || client.request::<_, Option<Vec<Receipt>>>("eth_getBlockReceipts", (id,));
+        let receipts = answer(asked).await?.ok_or(SourceError::NoBlock(block.number.into()))?;
         Ok(header.logs_of(receipts, &self.contracts)?)
     }
 
@@ -280,6 +293,38 @@ impl Node {
             .buffered(RECEIPTS_IN_FLIGHT)
             .try_collect()
             .await
+    }
+
+    /// What contracts answer, in the order of the calls.
+    ///
+    /// # Errors
+    /// When the node does not answer, or has no such state.
+    pub(crate) async fn answers(&self, calls: &[Call]) -> Result<Vec<Bytes>, SourceError> {
+        match answer(|| self.called(calls)).await {
+            // A node that refuses batches may answer one call after the other.
+            Err(error) if !error.may_pass() && calls.len() > 1 => {
+                let mut answers = Vec::with_capacity(calls.len());
+                for one in calls {
+                    let said = answer(|| self.called(std::slice::from_ref(one))).await;
+                    answers.extend(said.map_err(|error| error.about_state(one.at.number))?);
+                }
+                Ok(answers)
+            }
+            answers => answers
+                .map_err(|error| error.about_state(calls.first().map_or(0, |call| call.at.number))),
+        }
+    }
+
+    async fn called(&self, calls: &[Call]) -> Result<Vec<Bytes>, TransportError> {
+        let mut batch = BatchRequest::new(self.provider.client());
+        let mut waiters = Vec::new();
+        for Call { at, contract, input } in calls {
+            let call = TransactionRequest::default().with_from(CALLER).with_to(*contract);
+            let question = (call.with_input(input.clone()), BlockId::hash(at.hash));
+            waiters.push(batch.add_call("eth_call", &question)?);
+        }
+        batch.send().await?;
+        futures::future::try_join_all(waiters).await
     }
 
     /// The registries' journals after a block, proven.
@@ -299,6 +344,15 @@ impl Node {
             Ok::<_, SourceError>((registry, header.journal(registry, contract, &proof)?))
         });
         futures::future::try_join_all(journals).await
+    }
+}
+
+#[cfg(test)]
+impl Node {
+    /// A node whose answers are those pushed into `asserter`, first come, first served.
+    pub(crate) fn told(asserter: alloy::providers::mock::Asserter) -> Self {
+        let client = alloy::rpc::client::RpcClient::mocked(asserter);
+        Self { provider: RootProvider::new(client), contracts: Vec::new() }
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use alloy::{
     consensus::{
-        ReceiptEnvelope,
         constants::{EMPTY_ROOT_HASH, KECCAK_EMPTY},
         proofs::calculate_receipt_root,
     },
+    network::AnyReceiptEnvelope,
     primitives::{Address, B256, Bloom, BloomInput, Bytes, keccak256},
     rpc::types::{EIP1186AccountProofResponse, Header, Log, TransactionReceipt},
 };
@@ -70,11 +70,16 @@ impl Lie {
     }
 }
 
+/// A receipt as a node gives it, of whatever type the chain knows: those of Arbitrum are not Ethereum's.
+pub type Receipt = TransactionReceipt<AnyReceiptEnvelope<Log>>;
+
 /// A contract and the first topics of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Watched {
-    pub(crate) address: Address,
-    pub(crate) topics: Vec<B256>,
+pub struct Watched {
+    /// Where the contract is.
+    pub address: Address,
+    /// The first topics of the events that matter.
+    pub topics: Vec<B256>,
 }
 
 /// A header that hashes to its own hash. Only [`VerifiedHeader::check`] makes one.
@@ -166,17 +171,12 @@ impl VerifiedHeader {
     ///
     /// # Errors
     /// When they do not.
-    pub fn logs_of(
-        &self,
-        receipts: Vec<TransactionReceipt>,
-        contracts: &[Address],
-    ) -> Result<Vec<Log>, Lie> {
-        let receipts: Vec<ReceiptEnvelope> =
-            receipts.into_iter().map(|receipt| receipt.into_primitives_receipt().inner).collect();
+    pub fn logs_of(&self, receipts: Vec<Receipt>, contracts: &[Address]) -> Result<Vec<Log>, Lie> {
+        let receipts: Vec<AnyReceiptEnvelope> = receipts.into_iter().map(envelope).collect();
         if calculate_receipt_root(&receipts) != self.receipts_root {
             return Err(Lie::ReceiptsRoot { number: self.block.number });
         }
-        let all = receipts.iter().flat_map(ReceiptEnvelope::logs);
+        let all = receipts.iter().flat_map(AnyReceiptEnvelope::logs);
         let numbered = (0..).zip(all).filter(|(_, log)| contracts.contains(&log.address));
         let log = |(index, log): (u64, &alloy::primitives::Log)| Log {
             inner: log.clone(),
@@ -236,6 +236,12 @@ impl VerifiedHeader {
         self.bloom.contains_input(BloomInput::Raw(address))
             && topics.iter().all(|topic| self.bloom.contains_input(BloomInput::Raw(topic.as_ref())))
     }
+}
+
+/// The part of a receipt that the root is made of.
+fn envelope(receipt: Receipt) -> AnyReceiptEnvelope {
+    let AnyReceiptEnvelope { inner, r#type } = receipt.inner;
+    AnyReceiptEnvelope { inner: inner.into_primitives_receipt(), r#type }
 }
 
 fn proves(root: B256, key: &[u8], value: Option<Vec<u8>>, nodes: &[Bytes]) -> Option<()> {

@@ -14,7 +14,7 @@ pub enum DenialBody {
     TaskUnknown,
     /// Bought, but its worker has not started it.
     TaskNotStarted,
-    /// `completed`, `cancelled` or `expired`.
+    /// `completed`, `cancelled`, `expired` or, of an iExec task, `revealing`.
     TaskEnded { status: String },
     /// Past its deadline, seconds since 1970.
     TaskExpired { deadline: u64 },

@@ -38,6 +38,8 @@ pub mod status;
 
 pub mod explain;
 
+pub mod params;
+
 #[cfg(feature = "openapi")]
 pub mod schema;
 

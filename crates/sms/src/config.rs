@@ -4,11 +4,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use sesame_attestation::Policy;
-use sesame_chain::Deployment;
 use sesame_indexer::Confirmation;
 use sesame_view::History;
 
-use crate::{collateral::CollateralSource, limits::Limits, listen::Network, vault::Places};
+use crate::{
+    collateral::CollateralSource, followed::Followed, iexec::SessionsConfig, limits::Limits,
+    listen::Network, vault::Places,
+};
 
 /// How much of the data folder's file system stays free unless told otherwise: 1 GiB.
 pub const DEFAULT_FREE_RESERVE: u64 = 1 << 30;
@@ -25,8 +27,10 @@ pub struct Config {
     pub quorum: Option<usize>,
     /// After how many confirmed blocks the index is proven again by the chain's own journals.
     pub prove_every: u64,
-    /// Where the contracts are.
-    pub deployment: Deployment,
+    /// Where the contracts are, and whose.
+    pub followed: Followed,
+    /// How sessions are made for iExec's workers; without it, their clients' secrets are kept and none is given out.
+    pub sessions: Option<SessionsConfig>,
     /// Holds `index/` and `receipts.index/` (disposable), `keys/` and `receipts.log` with its checkpoint (not disposable).
     pub data_dir: PathBuf,
     /// Where the vault is (not disposable); in the data folder if it is not said.

@@ -3,14 +3,15 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
-use sesame_chain::Deployment;
 use sesame_domain::Block;
 use sesame_indexer::{
-    Backfill, Confirmation, Decoder, Metrics, Mirror, MirrorError, Nodes, Pulse, SourceError, State,
+    Backfill, Confirmation, Metrics, Mirror, MirrorError, Nodes, Pulse, SourceError, State,
 };
-use sesame_view::{History, OpenError, Origin, ReadError, View};
+use sesame_view::{History, OpenError, ReadError, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::followed::Followed;
 
 /// Pause between two rounds of the mirror that verifies.
 const POLL: Duration = Duration::from_millis(200);
@@ -60,22 +61,9 @@ pub struct Verdict {
     pub chain: B256,
 }
 
-/// What an index of `deployment` mirrors.
-pub(crate) const fn origin(deployment: &Deployment) -> Origin {
-    Origin {
-        chain_id: deployment.chain_id,
-        first_block: deployment.first_block,
-        registries: [
-            deployment.asset_registry,
-            deployment.enclave_whitelist,
-            deployment.task_registry,
-        ],
-    }
-}
-
 /// The service's mirror. One of an older schema is thrown away first, since the chain has everything that was in it.
-pub(crate) fn open(data_dir: &Path, deployment: &Deployment) -> Result<View, IndexError> {
-    let (path, origin) = (data_dir.join("index"), origin(deployment));
+pub(crate) fn open(data_dir: &Path, followed: &Followed) -> Result<View, IndexError> {
+    let (path, origin) = (data_dir.join("index"), followed.origin());
     // What a removal left that was interrupted.
     let discarded = data_dir.join("index.discarded");
     remove(&discarded)?;
@@ -99,14 +87,14 @@ pub(crate) fn open(data_dir: &Path, deployment: &Deployment) -> Result<View, Ind
 /// When the service runs, or the index does not hold the block.
 pub fn digest(
     data_dir: &Path,
-    deployment: &Deployment,
+    followed: &Followed,
     number: Option<u64>,
 ) -> Result<Digest, IndexError> {
     let path = data_dir.join("index");
     if !path.exists() {
         return Err(IndexError::Missing(data_dir.display().to_string()));
     }
-    digest_of(&View::open(&path, &origin(deployment))?, number)
+    digest_of(&View::open(&path, &followed.origin())?, number)
 }
 
 fn digest_of(view: &View, number: Option<u64>) -> Result<Digest, IndexError> {
@@ -123,35 +111,35 @@ fn digest_of(view: &View, number: Option<u64>) -> Result<Digest, IndexError> {
 /// When the service runs, or no second index can be built.
 pub async fn verify(
     data_dir: &Path,
-    deployment: &Deployment,
+    followed: &Followed,
     rpc_urls: &[String],
     quorum: Option<usize>,
 ) -> Result<Verdict, IndexError> {
-    let ours = digest(data_dir, deployment, None)?;
+    let ours = digest(data_dir, followed, None)?;
     let folder = data_dir.join("index.verify");
     remove(&folder)?;
-    let chain = rebuilt(&folder, deployment, rpc_urls, quorum, ours.block.number).await;
+    let chain = rebuilt(&folder, followed, rpc_urls, quorum, ours.block.number).await;
     remove(&folder)?;
     Ok(Verdict { ours, chain: chain?.digest })
 }
 
 async fn rebuilt(
     folder: &Path,
-    deployment: &Deployment,
+    followed: &Followed,
     rpc_urls: &[String],
     quorum: Option<usize>,
     number: u64,
 ) -> Result<Digest, IndexError> {
-    let origin = origin(deployment);
+    let origin = followed.origin();
     let view = Arc::new(View::open(folder, &origin)?);
     let (publisher, mut pulse) = watch::channel(Pulse::default());
     let mirror = Mirror {
-        nodes: Nodes::new(rpc_urls, quorum, &origin.registries).await?,
+        nodes: Nodes::new(rpc_urls, quorum, origin.contracts.addresses()).await?,
         view: view.clone(),
-        decoder: Decoder::new(deployment),
-        chain_id: deployment.chain_id,
-        contracts: deployment.contracts(),
-        first_block: deployment.first_block,
+        family: followed.family(),
+        chain_id: origin.chain_id,
+        contracts: followed.contracts(),
+        first_block: origin.first_block,
         confirmation: Confirmation::Blocks(0),
         prove_every: 1,
         history: History::All,

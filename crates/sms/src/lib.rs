@@ -5,7 +5,9 @@ mod clock;
 mod collateral;
 mod config;
 mod enclave;
+mod followed;
 mod health;
+mod iexec;
 pub mod index;
 mod limits;
 mod listen;
@@ -33,6 +35,8 @@ pub mod vault;
 pub use clients::{ParseNetworkError, TrustedProxy};
 pub use collateral::CollateralSource;
 pub use config::{Config, DEFAULT_FREE_RESERVE, DEFAULT_REQUEST_TIME};
+pub use followed::Followed;
+pub use iexec::{SessionsConfig, SessionsError};
 pub use limits::Limits;
 pub use listen::{Listeners, Network, TlsError, TlsFiles};
 pub use openapi::openapi;
@@ -40,6 +44,10 @@ pub use problem::{Code, codes};
 pub use router::routes;
 pub use run::{ServeError, run};
 pub use sesame_attestation::{Admission, Policy, TOKEN_LIFE, snp::Minimum};
+pub use sesame_iexec::{
+    pipeline::{Pipeline, PipelineError},
+    poco::Deployment as IexecDeployment,
+};
 pub use sesame_indexer::{Confirmation, ParseConfirmationError};
 pub use sesame_view::{History, ParseHistoryError};
 pub use stop::Stop;

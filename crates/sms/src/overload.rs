@@ -7,7 +7,8 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -18,7 +19,10 @@ use axum::{
     response::Response,
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
 
 use crate::{
     problem::{ApiError, Code},
@@ -28,6 +32,12 @@ use crate::{
 
 /// Bytes of requests' bodies that may be in memory together: some sixty of the largest secrets.
 const BODIES: usize = 256 << 20;
+
+/// Bytes of a body that have to come in each [`WINDOW`] that it is waited for; and how many where bodies take more than half of
+/// their room: then whoever sends slowly has to make room for the others.
+const LEAST: usize = 64 << 10;
+const LEAST_IN_NEED: usize = 1 << 20;
+const WINDOW: Duration = Duration::from_secs(5);
 
 /// Room for what is worked on.
 #[derive(Debug)]
@@ -61,6 +71,10 @@ fn overloaded() -> ApiError {
     )
 }
 
+fn too_slow() -> ApiError {
+    ApiError::new(Code::RequestTooSlow, "The body comes too slowly: send it again, faster.")
+}
+
 /// Runs what blocks off the async threads. The place goes with the work: a caller who leaves early makes no room that is not
 /// there.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -78,30 +92,40 @@ pub(crate) async fn in_memory(
 ) -> Response {
     let uri = request.uri().clone();
     let held = Arc::new(Mutex::new(Held::default()));
-    let counted = request
-        .map(|body| Body::new(Counted { body, room: room.bodies.clone(), held: held.clone() }));
-    let response = next.run(counted).await;
-    let refused = held.lock().unwrap_or_else(PoisonError::into_inner).refused;
-    if refused { in_form_of(&uri, overloaded()) } else { response }
+    let counted = |body| Counted {
+        body,
+        room: room.bodies.clone(),
+        held: held.clone(),
+        window: None,
+        came: 0,
+    };
+    let response = next.run(request.map(|body| Body::new(counted(body)))).await;
+    let refused = held.lock().unwrap_or_else(PoisonError::into_inner).refused.take();
+    refused.map_or(response, |error| in_form_of(&uri, error))
 }
 
 /// What one body takes.
 #[derive(Debug, Default)]
 struct Held {
     bytes: Option<OwnedSemaphorePermit>,
-    refused: bool,
+    refused: Option<ApiError>,
 }
 
-/// A body that takes room for each of its bytes, and ends with an error where there is none.
+/// A body that takes room for each of its bytes, and ends with an error where there is none or too few come.
 #[derive(Debug)]
 struct Counted {
     body: Body,
     room: Arc<Semaphore>,
     held: Arc<Mutex<Held>>,
+    /// How long it is waited for, if it is.
+    window: Option<Pin<Box<Sleep>>>,
+    /// Bytes that came since that began.
+    came: usize,
 }
 
 impl Counted {
-    fn hold(&self, bytes: usize) -> bool {
+    fn hold(&mut self, bytes: usize) -> bool {
+        self.came = self.came.saturating_add(bytes);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let more = u32::try_from(bytes)
             .ok()
@@ -109,9 +133,25 @@ impl Counted {
         match (more, &mut held.bytes) {
             (Some(more), Some(bytes)) => bytes.merge(more),
             (Some(more), none) => *none = Some(more),
-            (None, _) => held.refused = true,
+            (None, _) => held.refused = Some(overloaded()),
         }
-        !held.refused
+        held.refused.is_none()
+    }
+
+    /// Whether too little came while it was waited for. Wakes who asks when that is looked at again.
+    fn is_too_slow(&mut self, context: &mut Context<'_>) -> bool {
+        loop {
+            let window = self.window.get_or_insert_with(|| Box::pin(sleep(WINDOW)));
+            if window.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            let in_need = self.room.available_permits() < BODIES / 2;
+            if self.came < if in_need { LEAST_IN_NEED } else { LEAST } {
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(too_slow());
+                return true;
+            }
+            (self.window, self.came) = (None, 0);
+        }
     }
 }
 
@@ -123,9 +163,15 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            return match self.is_too_slow(context) {
+                true => Poll::Ready(Some(Err("the body comes too slowly".into()))),
+                false => Poll::Pending,
+            };
+        };
         let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-        let held = bytes.is_none_or(|bytes| self.hold(bytes.len()));
+        let length = bytes.map(Bytes::len);
+        let held = length.is_none_or(|length| self.hold(length));
         Poll::Ready(if held {
             frame.map(|frame| frame.map_err(Into::into))
         } else {

@@ -111,6 +111,8 @@ codes! {
     SecretAbsent = "secret_absent", NOT_FOUND, "no such secret";
     /// The request, its body included, took longer than the service's limit.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "the request took too long";
+    /// The request's body comes too slowly.
+    RequestTooSlow = "request_too_slow", REQUEST_TIMEOUT, "the body comes too slowly";
     /// The protocol version is not spoken here.
     UnsupportedVersion = "unsupported_version", UNAUTHORIZED, "unsupported protocol version";
     /// The agent cannot compute the hash that binds evidence to its key and nonce.

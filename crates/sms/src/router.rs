@@ -84,11 +84,15 @@ pub(crate) struct Surfaces {
     pub(crate) enclaves: bool,
     /// The operator's numbers.
     pub(crate) operator: bool,
+    /// What iExec's clients ask, in place of all else: `iexec/router.rs`.
+    pub(crate) iexec: bool,
 }
 
 impl Surfaces {
-    pub(crate) const ENCLAVES: Self = Self { owners: false, enclaves: true, operator: false };
-    pub(crate) const OPERATOR: Self = Self { owners: false, enclaves: false, operator: true };
+    const NOTHING: Self = Self { owners: false, enclaves: false, operator: false, iexec: false };
+    pub(crate) const ENCLAVES: Self = Self { enclaves: true, ..Self::NOTHING };
+    pub(crate) const OPERATOR: Self = Self { operator: true, ..Self::NOTHING };
+    pub(crate) const IEXEC: Self = Self { iexec: true, ..Self::NOTHING };
 
     const fn serve(self, audience: Audience) -> bool {
         match audience {
@@ -209,15 +213,15 @@ pub(crate) fn in_form_of(uri: &Uri, error: ApiError) -> Response {
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
-type Panic = Box<dyn std::any::Any + Send + 'static>;
+pub(crate) type Panic = Box<dyn std::any::Any + Send + 'static>;
 
-fn panicked() -> ApiError {
+pub(crate) fn panicked() -> ApiError {
     tracing::error!("a handler panicked");
     ApiError::new(Code::Internal, "The service failed to answer; its log says why.")
 }
 
 /// Bodies are taken as they are: what unfolds into more than was sent is refused unread.
-async fn unencoded(request: Request, next: Next) -> Response {
+pub(crate) async fn unencoded(request: Request, next: Next) -> Response {
     if is_unencoded(request.headers()) {
         return next.run(request).await;
     }
@@ -232,7 +236,11 @@ fn is_unencoded(headers: &HeaderMap) -> bool {
 
 /// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
 /// blocking thread goes on to its end.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub(crate) async fn in_time(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Response {
     let uri = request.uri().clone();
     if let Ok(response) = timeout(limit, next.run(request)).await {
         return response;

@@ -1,11 +1,14 @@
 //! Starting and stopping.
 
-use std::{fs, io, path::Path, sync::Arc, time::Instant};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sesame_attestation::{TokenKey, Verifier};
-use sesame_indexer::{
-    Backfill, Decoder, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError,
-};
+use sesame_indexer::{Backfill, Freshness, Mirror, MirrorError, Nodes, Pulse, SourceError};
 use sesame_protocol::{
     operator::SOCKET,
     receipts::ReceiptLogKey,
@@ -16,7 +19,10 @@ use sesame_protocol::{
 };
 use sesame_receipts::{Log, LogError};
 use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -24,7 +30,9 @@ use crate::{
     clock,
     collateral::Shelf,
     config::Config,
+    followed::Followed,
     health::Health,
+    iexec::{self, Iexec},
     index::{self, IndexError},
     limits::Gate,
     listen::{Listeners, Network, Server, Tls, TlsError, nothing_to_reload},
@@ -65,9 +73,9 @@ pub enum ServeError {
     /// The receipts cannot be continued.
     #[error(transparent)]
     Receipts(#[from] LogError),
-    /// No client for collateral can be made.
-    #[error("no HTTP client for the collateral service can be made")]
-    Collateral(#[from] reqwest::Error),
+    /// No client can be made, for collateral or for the storage of sessions.
+    #[error("no HTTP client can be made")]
+    Client(#[from] reqwest::Error),
     /// The node's url cannot be used.
     #[error(transparent)]
     Node(#[from] SourceError),
@@ -103,11 +111,23 @@ pub async fn run(
     let (request_time, network) = (config.request_time, config.network.clone());
     let clients = Clients::new(&network.trusted_proxies);
     let gate = Gate::new(&config.limits, clients.clone());
-    let data_dir = config.data_dir.clone();
-    let listeners = listeners.into().with_surfaces().map_err(ServeError::Listener)?;
+    let (data_dir, followed) = (config.data_dir.clone(), config.followed.clone());
+    let sessions = config.sessions.clone();
+    let listeners = listeners.into().with_surfaces(followed.native().is_some());
+    let listeners = listeners.map_err(ServeError::Listener)?;
     let metrics = Metrics::new(config.program.clone());
     let tls = load_tls(&network, &metrics)?;
-    let (service, mirror) = open(config, metrics).await?;
+    let mut shutdown = Box::pin(shutdown);
+    let (service, mirror) = tokio::select! {
+        opened = open(config, metrics) => opened?,
+        // Whatever its opening waits for.
+        () = &mut shutdown => return Ok(()),
+    };
+    let service = Arc::new(service);
+    let iexec = match followed {
+        Followed::Native(_) => None,
+        Followed::Iexec(deployment) => Some(Iexec::new(service.clone(), deployment, sessions)?),
+    };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     for listener in &listeners {
         listener.announce(service.address(), &network);
@@ -124,13 +144,18 @@ pub async fn run(
             result
         }
     });
-    let service = Arc::new(service);
+    if let Some(iexec) = iexec.clone() {
+        tasks.spawn(iexec.count());
+    }
     tasks.spawn({
         let (service, stop) = (service.clone(), stop.clone());
         async move { service.shelf.keep_fresh(stop).await }
     });
     tasks.spawn(Health::keep_asking(service.clone(), stop.clone()));
-    operate(&data_dir, service.clone(), &stop, &tasks);
+    // What is under way is finished while the mirror still follows: nothing is answered from a stale one.
+    let leave = stop.child_token();
+    let _left_by_all = leave.clone().drop_guard();
+    tasks.spawn(operate(data_dir, service.clone(), leave.clone(), network.drain_time));
     let checked = tasks.spawn_blocking({
         let (service, stop) = (service.clone(), stop.clone());
         move || {
@@ -143,7 +168,12 @@ pub async fn run(
         }
     });
     let routed = listeners.into_iter().map(|listener| {
-        let router = router(service.clone(), request_time, &gate, listener.surfaces);
+        let router = match &iexec {
+            Some(iexec) if listener.surfaces.iexec => {
+                iexec::router::router(iexec.clone(), request_time, &gate)
+            }
+            _ => router(service.clone(), request_time, &gate, listener.surfaces),
+        };
         (listener, router)
     });
     let routed: Vec<_> = routed.collect();
@@ -152,9 +182,6 @@ pub async fn run(
         Some(tls) => tasks.spawn(tls.clone().keep_current(stop.clone())),
         None => tasks.spawn(nothing_to_reload(stop.clone())),
     };
-    // What is under way is finished while the mirror still follows: nothing is answered from a stale one.
-    let leave = stop.child_token();
-    let _left_by_all = leave.clone().drop_guard();
     let server = Server::new(network, clients, tls, leave.clone());
     let until = async {
         let _ = stop.run_until_cancelled(shutdown).await;
@@ -175,29 +202,42 @@ fn load_tls(network: &Network, metrics: &Metrics) -> Result<Option<Arc<Tls>>, Tl
     files.map(|files| Tls::load(files, metrics.tls_not_after.clone()).map(Arc::new)).transpose()
 }
 
-/// Serves the operator's socket until the service stops.
-fn operate(data_dir: &Path, service: Shared, stop: &CancellationToken, tasks: &TaskTracker) {
-    let listener = match operator::listen(data_dir) {
+/// Serves the operator's socket until the service stops, and then no longer than `drain_time`.
+async fn operate(
+    data_dir: PathBuf,
+    service: Shared,
+    stop: CancellationToken,
+    drain_time: Duration,
+) {
+    let listener = match operator::listen(&data_dir) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::warn!(%error, "there is no socket for the operator: sesame vault works on a stopped service alone");
             return;
         }
     };
-    let (stop, socket) = (stop.clone(), data_dir.join(SOCKET));
-    tasks.spawn(async move {
-        let served = axum::serve(listener, operator::router(service));
-        if let Err(error) = served.with_graceful_shutdown(stop.cancelled_owned()).await {
+    let served = axum::serve(listener, operator::router(service))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let late = async {
+        stop.cancelled().await;
+        sleep(drain_time).await;
+    };
+    tokio::select! {
+        served = served.into_future() => if let Err(error) = served {
             tracing::warn!(%error, "the operator's socket failed");
-        }
-        let _ = fs::remove_file(socket);
-    });
+        },
+        () = late => tracing::warn!(
+            "what the operator asked for did not end within {} s: left",
+            drain_time.as_secs_f32()
+        ),
+    }
+    let _ = fs::remove_file(data_dir.join(SOCKET));
 }
 
 /// Opens everything that the service stands on, refusing what does not belong together.
 async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), ServeError> {
-    let deployment = config.deployment.clone();
-    let origin = index::origin(&deployment);
+    let followed = config.followed.clone();
+    let origin = followed.origin();
     let folder = &config.data_dir;
     let kept_in = config.places().kinds();
     let opening = tokio::task::spawn_blocking({
@@ -205,28 +245,28 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         move || open_vault(&config)
     });
     let (keys, vault) = opening.await.map_err(ServeError::OpeningDied)??;
-    let view = Arc::new(index::open(folder, &deployment)?);
-    let domain =
-        Domain { chain_id: deployment.chain_id, asset_registry: deployment.asset_registry };
+    let view = Arc::new(index::open(folder, &followed)?);
+    let (chain_id, home) = (followed.chain_id(), followed.home());
+    let domain = Domain { chain_id, asset_registry: home };
     let receipts = Log::open(
         &folder.join("receipts.log"),
         keys.identity.address(),
-        deployment.chain_id,
+        chain_id,
         keys.receipts.bytes(),
     )?;
     let receipts_key = ReceiptLogKey::certify(receipts.verifier_key(), &domain, &keys.identity);
     let (publisher, pulse) = watch::channel(Pulse::default());
-    let nodes = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
+    let nodes = Nodes::new(&config.rpc_urls, config.quorum, origin.contracts.addresses()).await?;
     // With connections of its own: a mirror that fails over is no concern of owners.
-    let asked = Nodes::new(&config.rpc_urls, config.quorum, &origin.registries).await?;
+    let asked = Nodes::new(&config.rpc_urls, config.quorum, origin.contracts.addresses()).await?;
     let trust = if nodes.is_quorum() { Trust::Quorum } else { Trust::SingleNode };
     let mirror = Mirror {
         nodes,
         view: view.clone(),
-        decoder: Decoder::new(&deployment),
-        chain_id: deployment.chain_id,
-        contracts: deployment.contracts(),
-        first_block: deployment.first_block,
+        family: followed.family(),
+        chain_id,
+        contracts: followed.contracts(),
+        first_block: origin.first_block,
         confirmation: config.confirmation,
         prove_every: config.prove_every,
         history: config.history,
@@ -236,12 +276,11 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         metrics: metrics.index.clone(),
         pulse: publisher,
     };
-    let tasks =
-        TaskDomain { chain_id: deployment.chain_id, task_registry: deployment.task_registry };
+    let task_registry = followed.native().map_or(home, |deployment| deployment.task_registry);
     let service = Service {
-        deployment,
+        followed,
         domain,
-        tasks,
+        tasks: TaskDomain { chain_id, task_registry },
         identity: keys.identity,
         sealing: Sealing::default(),
         token: keys.token,
@@ -273,7 +312,7 @@ fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
     let places = config.places();
     let first_run = !places.hold_a_vault()?;
     let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
-    let vault = places.open(&config.deployment)?;
+    let vault = places.open(&config.followed)?;
     vault.belongs_to(keys.identity.address())?;
     tell_key(&vault.key_in_use());
     sealing::first(&vault, clock::now())?;

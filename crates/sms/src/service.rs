@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 use alloy_primitives::Address;
 use axum::http::{HeaderMap, HeaderValue};
 use sesame_attestation::{TokenKey, Verifier};
-use sesame_chain::Deployment;
 use sesame_indexer::{Freshness, Nodes, Pulse};
 use sesame_protocol::{
     receipts::ReceiptLogKey,
@@ -22,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     clock,
     collateral::Shelf,
+    followed::Followed,
     health::Health,
     metrics::Metrics,
     overload::{Place, Room},
@@ -38,7 +38,7 @@ pub(crate) const MIN_BLOCK: &str = "sesame-min-block";
 /// One running service.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) deployment: Deployment,
+    pub(crate) followed: Followed,
     pub(crate) domain: Domain,
     pub(crate) tasks: TaskDomain,
     pub(crate) identity: Signer,

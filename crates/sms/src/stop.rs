@@ -40,7 +40,7 @@ impl ServeError {
     #[must_use]
     pub fn stop(&self) -> Stop {
         match self {
-            Self::Node(_) | Self::Collateral(_) => Stop::Configuration,
+            Self::Node(_) | Self::Client(_) => Stop::Configuration,
             Self::Keys(error) => of_keys(error),
             Self::Identity(_) | Self::Token(_) => Stop::Keys,
             Self::Tls(_) => Stop::Configuration,

@@ -8,7 +8,6 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use sesame_chain::Deployment;
 use sesame_protocol::{
     operator::{
         self, BackedUp, Checked, KeyMade, KeyRotated, Line, RotateKey, RotateSealingKey,
@@ -23,7 +22,7 @@ pub use sesame_vault::{
     Backup, DatabaseUrl, Hsm, KeyId, KeySource, Location, Replaced, Restored, UrlError,
 };
 
-use crate::{clock, sealing};
+use crate::{clock, followed::Followed, sealing};
 
 /// The file of the identity's key.
 pub(crate) const IDENTITY: &str = "identity.key";
@@ -75,13 +74,13 @@ impl Places {
     }
 
     /// Opens the vault, or makes it.
-    pub(crate) fn open(&self, deployment: &Deployment) -> Result<Vault, VaultError> {
-        Vault::open(&self.records, &self.keys, deployment.chain_id, deployment.asset_registry)
+    pub(crate) fn open(&self, followed: &Followed) -> Result<Vault, VaultError> {
+        Vault::open(&self.records, &self.keys, followed.chain_id(), followed.home())
     }
 
     /// Opens the vault as the service does, but makes none.
-    fn open_existing(&self, deployment: &Deployment) -> Result<Vault, VaultError> {
-        let (chain, registry) = (deployment.chain_id, deployment.asset_registry);
+    fn open_existing(&self, followed: &Followed) -> Result<Vault, VaultError> {
+        let (chain, registry) = (followed.chain_id(), followed.home());
         Vault::open_existing(&self.records, &self.keys, chain, registry)
     }
 }
@@ -150,7 +149,7 @@ pub struct Upkeep {
     /// Where the vault is, if no service runs.
     pub places: Places,
     /// Whose vault it is.
-    pub deployment: Deployment,
+    pub followed: Followed,
 }
 
 impl Upkeep {
@@ -223,7 +222,7 @@ impl Upkeep {
             return running.ask(operator::BACKUP, &(), progress, out).await;
         }
         let work = move || {
-            let vault = self.places.open_existing(&self.deployment)?;
+            let vault = self.places.open_existing(&self.followed)?;
             vault.backup(&mut out, clock::now(), |contents| progress(contents.records))
         };
         Ok(backed_up(tokio::task::spawn_blocking(work).await??))
@@ -250,8 +249,8 @@ impl Upkeep {
             let restore = Restore {
                 at: self.places.records,
                 keys: self.places.keys,
-                chain_id: self.deployment.chain_id,
-                registry: self.deployment.asset_registry,
+                chain_id: self.followed.chain_id(),
+                registry: self.followed.home(),
                 identity,
                 replace: change == Change::Replace,
             };
@@ -274,7 +273,7 @@ impl Upkeep {
         if let Some(running) = Running::find(&self.data_dir)? {
             return running.ask(path, &asked, progress, io::sink()).await;
         }
-        let work = move || here(&self.places.open_existing(&self.deployment)?, &mut progress);
+        let work = move || here(&self.places.open_existing(&self.followed)?, &mut progress);
         Ok(tokio::task::spawn_blocking(work).await??)
     }
 }

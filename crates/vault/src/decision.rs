@@ -1,6 +1,7 @@
 //! The decision: may this enclave have this secret? Pure.
 //!
-//! Read [`authorize`], then `refusals`; the rest is what they read. The rules are those of one table:
+//! Read [`authorize`], then `refusals`; the rest is what they read. What other families of contracts have in common with it is in
+//! `common`; iExec's rule is in `deal`. The rules are those of one table:
 //!
 //! | resource | must hold, at the head and at the confirmed block |
 //! | --- | --- |
@@ -9,14 +10,18 @@
 //! | requester secret *i* | granted, not revoked; the requester has a secret of that name |
 //! | protected data *n* | listed; its owner whitelists the enclave and the terms hold; key pushed in this epoch for the content bought |
 
+mod common;
+pub(crate) mod deal;
+
 use alloy_primitives::{Address, B256};
 use sesame_attestation::{VerifiedEnclave, WorkerProof};
 use sesame_domain::{
     AssetId, AssetSnapshot, Authorization, BlockRef, Denial, EnclaveId, Facts, Resource, SecretId,
-    Standing, Task, TaskId, TaskStatus,
+    Standing, Task, TaskId,
 };
 use sesame_protocol::jwk::Jwk;
 
+use self::common::{Clock, agreed, not_running};
 use crate::record::Metadata;
 
 /// What is asked, of which service, when.
@@ -166,12 +171,12 @@ pub fn explain(
     secrets: &Secrets,
     claim: Option<Claim>,
 ) -> Result<(), Denials> {
-    let clock = Clock { head: head.at.timestamp, latest: asked.now.max(head.at.timestamp) };
-    let mut reasons = refusals(asked, head, secrets, claim, clock);
-    if reasons.is_empty() && !refusals(asked, confirmed, secrets, claim, clock).is_empty() {
-        let (block, confirmed) = (head.changed_at, confirmed.at.number);
-        reasons.push(Denial::NotYetConfirmed { block, confirmed });
-    }
+    let clock = Clock::new(&head.at, asked.now);
+    let mut reasons = agreed(
+        refusals(asked, head, secrets, claim, clock),
+        || refusals(asked, confirmed, secrets, claim, clock),
+        || Denial::NotYetConfirmed { block: head.changed_at, confirmed: confirmed.at.number },
+    );
     reasons.sort();
     reasons.dedup();
     if reasons.is_empty() { Ok(()) } else { Err(Denials(reasons)) }
@@ -201,15 +206,6 @@ pub fn wanted(resource: Resource, facts: &Facts) -> Vec<Wanted> {
         .collect()
 }
 
-/// The two clocks of the rules, seconds since 1970.
-#[derive(Clone, Copy)]
-struct Clock {
-    /// The head's timestamp: nothing starts before the chain says so.
-    head: u64,
-    /// The later of wall clock and head: everything ends as soon as either says so.
-    latest: u64,
-}
-
 /// Every reason that one view has against the claim.
 fn refusals(
     asked: &Asked,
@@ -221,17 +217,7 @@ fn refusals(
     let Some(task) = &facts.task else { return vec![Denial::TaskUnknown] };
     let order = &task.order;
     let claim = claim.unwrap_or(Claim { worker: order.worker, enclave: order.enclave });
-    let mut reasons = Vec::new();
-    match task.status {
-        TaskStatus::Started => {}
-        TaskStatus::Purchased => reasons.push(Denial::TaskNotStarted),
-        status @ (TaskStatus::Completed | TaskStatus::Cancelled | TaskStatus::Expired) => {
-            reasons.push(Denial::TaskEnded { status });
-        }
-    }
-    if clock.latest > order.deadline {
-        reasons.push(Denial::TaskExpired { deadline: order.deadline });
-    }
+    let mut reasons = not_running(task, clock);
     if order.sms != asked.sms {
         reasons.push(Denial::WrongSms { expected: order.sms, got: asked.sms });
     }

@@ -172,6 +172,9 @@ pub enum VaultError {
     /// A backup cannot be made, or restored.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The decision does not release it.
+    #[error("the decision does not release this secret")]
+    NotReleased,
     /// There is nothing to remove.
     #[error("there is no such secret")]
     Missing,

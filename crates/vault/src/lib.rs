@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod decision;
 mod error;
+mod iexec;
 mod keys;
 mod record;
 mod rotate;
@@ -25,9 +26,15 @@ pub use backup::{
 };
 pub use check::Tally;
 pub use decision::{
-    Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize, explain, wanted,
+    Asked, Claim, Denials, Release, ReleasedItem, Secrets, authorize,
+    deal::{
+        ChallengeGrant, DealAsked, DealDenial, DealRelease, SessionClaim, authorize_challenge,
+        authorize_session, explain_deal,
+    },
+    explain, wanted,
 };
 pub use error::{BackupError, KeyError, VaultError};
+pub use iexec::{IexecCounts, OpenedForDeal, Replacement, Signed};
 pub use keys::{KeyId, KeySource, file::KeyFile, pkcs11::Hsm};
 pub use record::Metadata;
 pub use rotate::Rotated;

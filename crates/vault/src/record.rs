@@ -33,7 +33,7 @@ pub struct Metadata {
     pub transferable: bool,
     /// For a protected data's key: the content that it opens.
     pub content_digest: B256,
-    /// Keccak-256 of the sealed body that it came in.
+    /// Keccak-256 of the sealed body that it came in; of the signature for one of iExec's, which come in the clear.
     pub sealed_digest: B256,
     /// Seconds since 1970.
     pub updated_at: u64,

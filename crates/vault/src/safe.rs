@@ -29,7 +29,7 @@ pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const LIVE_VERSIONS: usize = 64;
 
 /// How often a write is tried again when the vault's keys change under it.
-const TRIES: usize = 8;
+pub(crate) const TRIES: usize = 8;
 
 /// Where a vault's records are kept.
 #[derive(Debug, Clone)]
@@ -391,16 +391,24 @@ impl Vault {
     }
 
     fn open_item(&self, item: &ReleasedItem) -> Result<Opened, VaultError> {
-        let Record { header, value } =
-            self.store.record(&item.secret, item.version)?.ok_or(VaultError::Missing)?;
-        let sealed = value.ok_or(VaultError::Damaged)?;
-        let open = |ring: &Ring| record::open(self.home, &item.secret, &header, &sealed, ring);
-        let value = match open(&self.ring()) {
-            // Another process may have changed the keys.
-            Err(VaultError::UnknownKey(_)) => open(&*self.read_ring()?)?,
-            opened => opened?,
-        };
+        let value = self.open_version(&item.secret, item.version)?;
         Ok(Opened { resource: item.resource, version: item.version, value })
+    }
+
+    pub(crate) fn open_version(
+        &self,
+        secret: &SecretId,
+        version: u64,
+    ) -> Result<Plaintext, VaultError> {
+        let Record { header, value } =
+            self.store.record(secret, version)?.ok_or(VaultError::Missing)?;
+        let sealed = value.ok_or(VaultError::Damaged)?;
+        let open = |ring: &Ring| record::open(self.home, secret, &header, &sealed, ring);
+        match open(&self.ring()) {
+            // Another process may have changed the keys.
+            Err(VaultError::UnknownKey(_)) => open(&*self.read_ring()?),
+            opened => opened,
+        }
     }
 }
 

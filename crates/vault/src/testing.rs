@@ -11,8 +11,8 @@ use sesame_attestation::{
     simulated::{Imitated, Root},
 };
 use sesame_domain::{
-    Asset, AssetId, AssetKind, AssetSnapshot, Authorization, Block, EnclaveId, Facts, Grant, Order,
-    Resource, SecretId, Standing, Task, TaskId, TaskStatus, Terms,
+    Asset, AssetId, AssetKind, AssetSnapshot, Authorization, Block, Deal, EnclaveId, Facts, Grant,
+    Order, Resource, SecretId, Standing, Task, TaskId, TaskStatus, Terms,
 };
 use sesame_protocol::{
     jwe::EnclaveKey, rcar, signature::Signer, typed::Domain, voucher::SignedVoucher,
@@ -21,7 +21,11 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::{
-    decision::{Asked, Claim, Denials, Release, Secrets, authorize, explain},
+    decision::{
+        Asked, Claim, Denials, Release, Secrets, authorize,
+        deal::{DealAsked, SessionClaim},
+        explain,
+    },
     error::VaultError,
     keys::KeySource,
     record::Metadata,
@@ -297,6 +301,7 @@ fn task(enclave: EnclaveId) -> Task {
         app: snapshot(1),
         data: vec![snapshot(2), snapshot(3)],
         revoked_grants: Default::default(),
+        deal: None,
     }
 }
 
@@ -308,4 +313,64 @@ pub(crate) fn task_of(facts: &mut Facts) -> &mut Task {
 /// The terms of the app, or of protected data `n`.
 pub(crate) fn terms_of(standing: &mut Standing) -> &mut Terms {
     &mut standing.authorization.as_mut().unwrap().terms
+}
+
+/// Who owns the workerpool of [`deal_facts`].
+pub(crate) fn scheduler() -> Address {
+    who(0x60)
+}
+
+/// Who may have the result of [`deal_facts`]'s task.
+pub(crate) fn beneficiary() -> Address {
+    who(0x61)
+}
+
+/// The worker that asks for a session of it.
+pub(crate) fn deal_worker() -> Address {
+    who(0x62)
+}
+
+/// The app and the dataset of it: contracts.
+pub(crate) const DEAL_APP: Address = Address::repeat_byte(0x63);
+pub(crate) const DEAL_DATASET: Address = Address::repeat_byte(0x64);
+
+/// An active task of a deal for TDX, as the view at block `number` has it: secret `a` under index 1.
+pub(crate) fn deal_facts(number: u64) -> Facts {
+    let deal = Deal {
+        id: word(0x31),
+        index: 4,
+        first: 3,
+        size: 2,
+        tag: B256::with_last_byte(0x9),
+        workerpool: who(0x65),
+        scheduler: scheduler(),
+        callback: Address::ZERO,
+        start_time: NOW - 100,
+    };
+    let mut task = task(EnclaveId::default());
+    task.order.app = DEAL_APP.into();
+    task.order.data = vec![DEAL_DATASET.into()];
+    task.order.grants.truncate(1);
+    task.order.worker = Address::ZERO;
+    task.order.sms = Address::ZERO;
+    task.order.beneficiary = beneficiary();
+    task.data.truncate(1);
+    task.deal = Some(Box::new(deal));
+    let at = Block { number, hash: word(1), parent: word(0), timestamp: NOW };
+    Facts { at, changed_at: number.min(99), task: Some(Arc::new(task)), ..Facts::default() }
+}
+
+/// What a worker asks with whom the scheduler vouches for, for the challenge that was issued.
+pub(crate) fn deal_claim(issued: Address) -> SessionClaim {
+    SessionClaim {
+        worker: deal_worker(),
+        challenge: issued,
+        issued: Some(issued),
+        scheduler: Some(scheduler()),
+    }
+}
+
+/// The question about [`the_task`].
+pub(crate) fn deal_asked() -> DealAsked {
+    DealAsked { task: the_task(), names_a_tee: |tag| tag.0[31] & 0xf == 0x9, now: NOW }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use alloy_primitives::{Address, B256, U256};
 use alloy_rlp::{Decodable, Encodable, Error};
 use sesame_domain::{
-    Asset, AssetId, AssetKind, AssetSnapshot, Authorization, Block, EnclaveId, Grant, Journal,
-    Order, Task, TaskStatus, Terms,
+    Asset, AssetId, AssetKind, AssetSnapshot, Authorization, Block, Deal, DealMatch, EnclaveId,
+    Grant, Journal, Order, OrderUse, Task, TaskStatus, Terms,
 };
 
 /// A value of a table.
@@ -191,6 +191,7 @@ impl Row for Task {
         encode_list(&self.data, out);
         let revoked: Vec<u32> = self.revoked_grants.iter().copied().collect();
         encode_list(&revoked, out);
+        encode_option(self.deal.as_deref(), out);
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, Error> {
@@ -201,7 +202,64 @@ impl Row for Task {
             app: AssetSnapshot::decode(input)?,
             data: decode_list(input)?,
             revoked_grants: BTreeSet::from_iter(decode_list::<u32>(input)?),
+            deal: decode_option(input)?.map(Box::new),
         })
+    }
+}
+
+impl Row for Deal {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all!(out, self.id, self.index, self.first, self.size, self.tag, self.workerpool);
+        encode_all!(out, self.scheduler, self.callback, self.start_time);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, Error> {
+        Ok(Self {
+            id: decode(input)?,
+            index: decode(input)?,
+            first: decode(input)?,
+            size: decode(input)?,
+            tag: decode(input)?,
+            workerpool: decode(input)?,
+            scheduler: decode(input)?,
+            callback: decode(input)?,
+            start_time: decode(input)?,
+        })
+    }
+}
+
+impl Row for DealMatch {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all!(out, self.request, self.volume);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, Error> {
+        Ok(Self { request: decode(input)?, volume: decode(input)? })
+    }
+}
+
+impl Row for OrderUse {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all!(out, self.consumed, self.closed);
+        encode_option(self.presigned_by.as_ref(), out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, Error> {
+        Ok(Self {
+            consumed: decode(input)?,
+            closed: decode(input)?,
+            presigned_by: decode_option(input)?,
+        })
+    }
+}
+
+impl Row for Address {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all!(out, *self);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, Error> {
+        decode(input)
     }
 }
 
@@ -212,6 +270,7 @@ fn status(byte: u8) -> Result<TaskStatus, Error> {
         TaskStatus::Completed,
         TaskStatus::Cancelled,
         TaskStatus::Expired,
+        TaskStatus::Revealing,
     ]
     .into_iter()
     .find(|status| *status as u8 == byte)
@@ -228,6 +287,17 @@ fn encode_list<T: Row>(items: &[T], out: &mut Vec<u8>) {
 fn decode_list<T: Row>(input: &mut &[u8]) -> Result<Vec<T>, Error> {
     let length = decode::<u64>(input)?;
     (0..length).map(|_| T::decode(input)).collect()
+}
+
+fn encode_option<T: Row>(row: Option<&T>, out: &mut Vec<u8>) {
+    encode_all!(out, row.is_some());
+    if let Some(row) = row {
+        row.encode(out);
+    }
+}
+
+fn decode_option<T: Row>(input: &mut &[u8]) -> Result<Option<T>, Error> {
+    if decode(input)? { T::decode(input).map(Some) } else { Ok(None) }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use rocksdb::ReadOptions;
 use crate::{
     error::ReadError,
     read::Snapshot,
-    schema::{self, Assets, Authorizations, Holdings, Journals, Table, Tasks},
+    schema::{self, Assets, Authorizations, Deals, Holdings, Journals, Orders, Table, Tasks},
 };
 
 impl Snapshot<'_> {
@@ -27,6 +27,8 @@ impl Snapshot<'_> {
         self.digest_table::<Assets>(number, &mut hasher)?;
         self.digest_table::<Authorizations>(number, &mut hasher)?;
         self.digest_table::<Tasks>(number, &mut hasher)?;
+        self.digest_table::<Orders>(number, &mut hasher)?;
+        self.digest_table::<Deals>(number, &mut hasher)?;
         self.digest_table::<Journals>(number, &mut hasher)?;
         self.digest_table::<Holdings>(number, &mut hasher)?;
         Ok(Some(hasher.finalize()))

@@ -149,6 +149,9 @@ pub enum ProjectError {
     /// A task bought twice.
     #[error("task {0} was bought before")]
     TaskExists(TaskId),
+    /// A task of another deal than was made.
+    #[error("the deal of task {0} is not the one that was made")]
+    OtherDeal(TaskId),
     /// Something happened to a task after its end.
     #[error("task {0} has ended")]
     TaskEnded(TaskId),

@@ -21,4 +21,4 @@ pub use error::{OpenError, ProjectError, ReadError, WriteError};
 pub use prune::{History, ParseHistoryError};
 pub use read::{BothViews, Snapshot};
 pub use schema::SCHEMA_VERSION;
-pub use write::{Cursor, Origin, View};
+pub use write::{Contracts, Cursor, Origin, View};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use sesame_domain::{
-    Asset, AssetId, Authorization, ChainEvent, EnclaveId, Task, TaskId, TaskStatus,
+    Asset, AssetId, AssetSnapshot, Authorization, ChainEvent, DealMatch, EnclaveId, OrderUse, Task,
+    TaskId, TaskStatus,
 };
 
 use crate::error::ProjectError;
@@ -18,6 +19,10 @@ pub enum Entity {
     Authorization(AssetId, EnclaveId),
     /// A task.
     Task(TaskId),
+    /// An order, by its hash.
+    Order(B256),
+    /// A deal.
+    Deal(B256),
 }
 
 /// Which entity `event` writes.
@@ -31,11 +36,16 @@ pub const fn entity(event: &ChainEvent) -> Entity {
         | ChainEvent::EnclaveRevoked { asset, enclave } => Entity::Authorization(*asset, *enclave),
         ChainEvent::TaskPurchased { task, .. }
         | ChainEvent::TaskStarted { task }
+        | ChainEvent::TaskRevealing { task }
         | ChainEvent::TaskCompleted { task }
         | ChainEvent::TaskCancelled { task }
         | ChainEvent::TaskExpired { task }
         | ChainEvent::TaskSettled { task }
         | ChainEvent::GrantRevoked { task, .. } => Entity::Task(*task),
+        ChainEvent::OrderConsumed { order, .. }
+        | ChainEvent::OrderClosed { order }
+        | ChainEvent::OrderPresigned { order, .. } => Entity::Order(*order),
+        ChainEvent::DealMatched { deal, .. } => Entity::Deal(*deal),
     }
 }
 
@@ -90,7 +100,7 @@ pub fn task(
     before: Option<Task>,
     event: &ChainEvent,
 ) -> Result<Option<Task>, ProjectError> {
-    if let ChainEvent::TaskPurchased { requester, order, app, data, .. } = event {
+    if let ChainEvent::TaskPurchased { requester, order, app, data, deal, .. } = event {
         return match before {
             Some(_) => Err(ProjectError::TaskExists(id)),
             None => Ok(Some(Task {
@@ -100,6 +110,7 @@ pub fn task(
                 app: app.clone(),
                 data: data.clone(),
                 revoked_grants: BTreeSet::new(),
+                deal: deal.clone(),
             })),
         };
     }
@@ -116,9 +127,63 @@ pub fn task(
     Ok(Some(task))
 }
 
+/// A deal's task with what its app and data are: the deal names them by address alone.
+///
+/// # Errors
+/// When another deal of that name was made. One that nobody saw made is as old as that.
+pub fn deal_task(
+    id: TaskId,
+    mut task: Task,
+    made: Option<DealMatch>,
+    app: Option<&Asset>,
+    data: &[Option<Asset>],
+) -> Result<Task, ProjectError> {
+    let Some(deal) = &task.deal else { return Ok(task) };
+    if made.is_some_and(|made| !made.fits(deal)) {
+        return Err(ProjectError::OtherDeal(id));
+    }
+    describe(&mut task.app, app);
+    for (snapshot, asset) in task.data.iter_mut().zip(data) {
+        describe(snapshot, asset.as_ref());
+    }
+    task.order.enclave = deal.enclave(task.app.digest);
+    Ok(task)
+}
+
+fn describe(snapshot: &mut AssetSnapshot, asset: Option<&Asset>) {
+    if let Some(asset) = asset {
+        snapshot.uri.clone_from(&asset.uri);
+        (snapshot.digest, snapshot.epoch) = (asset.digest, asset.epoch);
+    }
+}
+
+/// The order after `event`.
+#[must_use]
+pub fn order(before: Option<OrderUse>, event: &ChainEvent) -> OrderUse {
+    let mut order = before.unwrap_or_default();
+    if let ChainEvent::OrderConsumed { volume, .. } = event {
+        order.consumed = order.consumed.saturating_add(*volume);
+    }
+    if let ChainEvent::OrderPresigned { by, .. } = event {
+        order.presigned_by = Some(*by);
+    }
+    order.closed |= matches!(event, ChainEvent::OrderClosed { .. });
+    order
+}
+
+/// The deal that `event` speaks of.
+#[must_use]
+pub const fn deal(event: &ChainEvent) -> Option<DealMatch> {
+    if let ChainEvent::DealMatched { request, volume, .. } = event {
+        return Some(DealMatch { request: *request, volume: *volume });
+    }
+    None
+}
+
 const fn status_after(event: &ChainEvent) -> Option<TaskStatus> {
     match event {
         ChainEvent::TaskStarted { .. } => Some(TaskStatus::Started),
+        ChainEvent::TaskRevealing { .. } => Some(TaskStatus::Revealing),
         ChainEvent::TaskCompleted { .. } => Some(TaskStatus::Completed),
         ChainEvent::TaskCancelled { .. } => Some(TaskStatus::Cancelled),
         ChainEvent::TaskExpired { .. } => Some(TaskStatus::Expired),
@@ -129,7 +194,11 @@ const fn status_after(event: &ChainEvent) -> Option<TaskStatus> {
         | ChainEvent::ContentSet { .. }
         | ChainEvent::AssetTransferred { .. }
         | ChainEvent::EnclaveAuthorized { .. }
-        | ChainEvent::EnclaveRevoked { .. } => None,
+        | ChainEvent::EnclaveRevoked { .. }
+        | ChainEvent::DealMatched { .. }
+        | ChainEvent::OrderConsumed { .. }
+        | ChainEvent::OrderClosed { .. }
+        | ChainEvent::OrderPresigned { .. } => None,
     }
 }
 

@@ -9,7 +9,9 @@ use rocksdb::{ReadOptions, WriteBatch};
 
 use crate::{
     error::{ReadError, WriteError},
-    schema::{self, Assets, Authorizations, HEADERS, Holdings, Journals, Table, Tasks},
+    schema::{
+        self, Assets, Authorizations, Deals, HEADERS, Holdings, Journals, Orders, Table, Tasks,
+    },
     write::View,
 };
 
@@ -62,7 +64,7 @@ pub(crate) struct Place {
     oldest: u64,
 }
 
-const TABLES: usize = 5;
+const TABLES: usize = 7;
 
 impl View {
     /// Forgets a little of what `history` does not keep; nothing that going back to the proven block needs.
@@ -86,6 +88,8 @@ impl View {
             1 => self.prune_rows::<Authorizations>(oldest, &mut place, &mut batch)?,
             2 => self.prune_rows::<Tasks>(oldest, &mut place, &mut batch)?,
             3 => self.prune_rows::<Journals>(oldest, &mut place, &mut batch)?,
+            4 => self.prune_rows::<Orders>(oldest, &mut place, &mut batch)?,
+            5 => self.prune_rows::<Deals>(oldest, &mut place, &mut batch)?,
             _ => self.prune_rows::<Holdings>(oldest, &mut place, &mut batch)?,
         };
         if !more {

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 use sesame_domain::{
-    Asset, AssetId, Authorization, Block, EnclaveId, Facts, Journal, Registry, Resource, Standing,
-    Task, TaskId,
+    Asset, AssetId, Authorization, Block, EnclaveId, Facts, Journal, OrderUse, Registry, Resource,
+    Standing, Task, TaskId,
 };
 
 use crate::{
     error::ReadError,
     schema::{
-        self, Assets, Authorizations, HEADERS, Holdings, Journals, META, META_CURSOR, Table, Tasks,
+        self, Assets, Authorizations, HEADERS, Holdings, Journals, META, META_CURSOR, Orders,
+        Table, Tasks,
     },
     write::{Cursor, View},
 };
@@ -102,6 +103,27 @@ impl<'a> Snapshot<'a> {
         let (head, confirmed) =
             self.reader::<Assets>().both(id, self.cursor, |version| version.row)?;
         Ok(BothViews { head: head.flatten(), confirmed: confirmed.flatten() })
+    }
+
+    /// A task as both views know it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn task(&self, id: TaskId) -> Result<BothViews<Option<Arc<Task>>>, ReadError> {
+        let (head, confirmed) =
+            self.reader::<Tasks>().both(id, self.cursor, |version| version.row.map(Arc::new))?;
+        Ok(BothViews { head: head.flatten(), confirmed: confirmed.flatten() })
+    }
+
+    /// What became of the order with this EIP-712 hash, as both views know it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn order_use(&self, order: B256) -> Result<BothViews<OrderUse>, ReadError> {
+        let (head, confirmed) =
+            self.reader::<Orders>().both(order, self.cursor, |version| version.row)?;
+        let used = |row: Option<Option<OrderUse>>| row.flatten().unwrap_or_default();
+        Ok(BothViews { head: used(head), confirmed: used(confirmed) })
     }
 
     /// The assets that `owner` has at the head, in the order of their ids, past `after`; at most `limit` of them.

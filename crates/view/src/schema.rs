@@ -5,6 +5,8 @@
 //! | `assets` | asset (32) ‖ !block (8) | [`Asset`] |
 //! | `authorizations` | asset (32) ‖ enclave (32) ‖ !block (8) | [`Authorization`], or a tombstone |
 //! | `tasks` | task (32) ‖ !block (8) | [`Task`] |
+//! | `orders` | hash of an order (32) ‖ !block (8) | [`OrderUse`] |
+//! | `deals` | deal (32) ‖ !block (8) | [`DealMatch`] |
 //! | `journals` | registry (1) ‖ !block (8) | [`Journal`] |
 //! | `holdings` | owner (20) ‖ asset (32) ‖ !block (8) | nothing while the owner has the asset, or a tombstone |
 //! | `headers` | block (8) | [`Block`](sesame_domain::Block) |
@@ -14,9 +16,11 @@
 //! Numbers are big-endian. `!block` is the bitwise complement, so that the newest version comes first and "the entity
 //! after block B" is the first key at or past `entity ‖ !B`. A versioned value opens with a tag: 0 tombstone, 1 a row.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, Options, SliceTransform};
-use sesame_domain::{Asset, AssetId, Authorization, EnclaveId, Journal, Registry, Task, TaskId};
+use sesame_domain::{
+    Asset, AssetId, Authorization, DealMatch, EnclaveId, Journal, OrderUse, Registry, Task, TaskId,
+};
 
 use crate::{
     codec::{Held, Row},
@@ -24,7 +28,7 @@ use crate::{
 };
 
 /// Rises when a key or value changes its shape; an index of another version is rebuilt.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 pub(crate) const HEADERS: &str = "headers";
 pub(crate) const UNDO: &str = "undo";
@@ -58,6 +62,8 @@ pub(crate) trait Table {
 pub(crate) struct Assets;
 pub(crate) struct Authorizations;
 pub(crate) struct Tasks;
+pub(crate) struct Orders;
+pub(crate) struct Deals;
 pub(crate) struct Journals;
 pub(crate) struct Holdings;
 
@@ -94,6 +100,28 @@ impl Table for Tasks {
     }
 }
 
+impl Table for Orders {
+    const NAME: &'static str = "orders";
+    const ENTITY_LENGTH: usize = 32;
+    type Key = B256;
+    type Row = OrderUse;
+
+    fn entity(key: B256) -> Vec<u8> {
+        key.to_vec()
+    }
+}
+
+impl Table for Deals {
+    const NAME: &'static str = "deals";
+    const ENTITY_LENGTH: usize = 32;
+    type Key = B256;
+    type Row = DealMatch;
+
+    fn entity(key: B256) -> Vec<u8> {
+        key.to_vec()
+    }
+}
+
 impl Table for Journals {
     const NAME: &'static str = "journals";
     const ENTITY_LENGTH: usize = 1;
@@ -117,14 +145,23 @@ impl Table for Holdings {
 }
 
 /// The tables whose entities are versioned by block, by their number in an undo list.
-pub(crate) const VERSIONED: [&str; 5] =
-    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, Holdings::NAME];
-
-/// Every table there is.
-pub(crate) const TABLES: [&str; 8] = [
+pub(crate) const VERSIONED: [&str; 7] = [
     Assets::NAME,
     Authorizations::NAME,
     Tasks::NAME,
+    Orders::NAME,
+    Deals::NAME,
+    Journals::NAME,
+    Holdings::NAME,
+];
+
+/// Every table there is.
+pub(crate) const TABLES: [&str; 10] = [
+    Assets::NAME,
+    Authorizations::NAME,
+    Tasks::NAME,
+    Orders::NAME,
+    Deals::NAME,
     Journals::NAME,
     Holdings::NAME,
     HEADERS,
@@ -182,6 +219,8 @@ pub(crate) fn column_families(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
         versioned::<Assets>(cache),
         versioned::<Authorizations>(cache),
         versioned::<Tasks>(cache),
+        versioned::<Orders>(cache),
+        versioned::<Deals>(cache),
         versioned::<Journals>(cache),
         versioned::<Holdings>(cache),
         ColumnFamilyDescriptor::new(HEADERS, buffered()),

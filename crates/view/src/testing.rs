@@ -5,18 +5,27 @@ use std::{collections::BTreeSet, path::Path};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use rocksdb::{IteratorMode, ReadOptions};
 use sesame_domain::{
-    AssetId, AssetKind, AssetSnapshot, Block, BlockEvents, ChainEvent, EnclaveId, EventAt, Grant,
-    LogImage, Order, Registry, Task, TaskId, TaskStatus, Terms,
+    AssetId, AssetKind, AssetSnapshot, Block, BlockEvents, ChainEvent, Deal, EnclaveId, EventAt,
+    Grant, LogImage, Order, Registry, Task, TaskId, TaskStatus, Terms,
 };
 use tempfile::TempDir;
 
 use crate::{
-    Origin, View,
-    schema::{Assets, Authorizations, HEADERS, Journals, META_MARK, TABLES, Table, Tasks},
+    Contracts, Origin, View,
+    schema::{
+        Assets, Authorizations, Deals, HEADERS, Journals, META_MARK, Orders, TABLES, Table, Tasks,
+    },
 };
 
-pub(crate) const ROWS: [&str; 5] =
-    [Assets::NAME, Authorizations::NAME, Tasks::NAME, Journals::NAME, HEADERS];
+pub(crate) const ROWS: [&str; 7] = [
+    Assets::NAME,
+    Authorizations::NAME,
+    Tasks::NAME,
+    Orders::NAME,
+    Deals::NAME,
+    Journals::NAME,
+    HEADERS,
+];
 
 pub(crate) fn word(byte: u8) -> B256 {
     B256::repeat_byte(byte)
@@ -39,7 +48,8 @@ pub(crate) fn task(byte: u8) -> TaskId {
 }
 
 pub(crate) fn origin() -> Origin {
-    Origin { chain_id: 31337, first_block: 1, registries: [who(1), who(2), who(3)] }
+    let contracts = Contracts::Native([who(1), who(2), who(3)]);
+    Origin { chain_id: 31337, first_block: 1, contracts }
 }
 
 /// A row as it lies in the database: table, key, value.
@@ -126,15 +136,21 @@ pub(crate) fn block(number: u64, events: Vec<ChainEvent>) -> BlockEvents {
     block_on(0, number, events)
 }
 
-/// The event with an image that its content determines.
+/// The event with an image that its content determines, if a registry of ours says it.
 pub(crate) fn at(event: ChainEvent) -> EventAt {
     let data_hash = keccak256(format!("{event:?}"));
     let image = LogImage { timestamp: 7, topics: [data_hash; 4], data_hash };
-    EventAt { registry: registry(&event), image, event }
+    EventAt { journal: registry(&event).map(|registry| (registry, image)), event }
 }
 
-fn registry(event: &ChainEvent) -> Registry {
-    match event {
+/// The event as contracts without a journal say it.
+pub(crate) fn of_poco(event: ChainEvent) -> EventAt {
+    EventAt { journal: None, event }
+}
+
+fn registry(event: &ChainEvent) -> Option<Registry> {
+    Some(match event {
+        ChainEvent::TaskPurchased { deal: Some(_), .. } => return None,
         ChainEvent::AssetRegistered { .. }
         | ChainEvent::ContentSet { .. }
         | ChainEvent::AssetTransferred { .. } => Registry::Assets,
@@ -148,7 +164,12 @@ fn registry(event: &ChainEvent) -> Registry {
         | ChainEvent::TaskExpired { .. }
         | ChainEvent::TaskSettled { .. }
         | ChainEvent::GrantRevoked { .. } => Registry::Tasks,
-    }
+        ChainEvent::TaskRevealing { .. }
+        | ChainEvent::DealMatched { .. }
+        | ChainEvent::OrderConsumed { .. }
+        | ChainEvent::OrderClosed { .. }
+        | ChainEvent::OrderPresigned { .. } => return None,
+    })
 }
 
 pub(crate) fn registered(id: AssetId) -> ChainEvent {
@@ -221,7 +242,39 @@ pub(crate) fn purchased(id: TaskId, order: Order) -> ChainEvent {
         order: Box::new(order),
         app: snapshot(0),
         data,
+        deal: None,
     }
+}
+
+/// A run, number 2, of a deal of three, for app 1 with protected data 2 and 3.
+pub(crate) fn deal() -> Deal {
+    let request = word(0x55);
+    let id = keccak256([request.0, B256::ZERO.0].concat());
+    Deal {
+        id,
+        index: 2,
+        first: 0,
+        size: 3,
+        tag: B256::with_last_byte(9),
+        workerpool: who(30),
+        scheduler: who(31),
+        callback: who(32),
+        start_time: 1000,
+    }
+}
+
+/// The making of [`deal`].
+pub(crate) fn matched() -> ChainEvent {
+    ChainEvent::DealMatched { deal: deal().id, request: word(0x55), volume: 3 }
+}
+
+/// What [`purchased`] says, of a run of this deal.
+pub(crate) fn bought_by(deal: Deal, id: TaskId, order: Order) -> ChainEvent {
+    let mut bought = purchased(id, order);
+    if let ChainEvent::TaskPurchased { deal: of, .. } = &mut bought {
+        *of = Some(Box::new(deal));
+    }
+    bought
 }
 
 /// What [`purchased`] makes, in this state.
@@ -233,5 +286,6 @@ pub(crate) fn row(status: TaskStatus, revoked: &[u32]) -> Task {
         app: snapshot(0),
         data: vec![snapshot(1), snapshot(2)],
         revoked_grants: BTreeSet::from_iter(revoked.iter().copied()),
+        deal: None,
     }
 }

@@ -2,17 +2,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use rocksdb::{ColumnFamily, DB, WriteBatch};
 use sesame_domain::{
-    Asset, AssetId, Authorization, Block, BlockEvents, ChainEvent, EnclaveId, EventAt, Journal,
-    Registry, Task, TaskId,
+    Asset, AssetId, Authorization, Block, BlockEvents, ChainEvent, DealMatch, EnclaveId, EventAt,
+    Journal, OrderUse, Registry, Task, TaskId,
 };
 
 use crate::{
@@ -22,8 +23,8 @@ use crate::{
     prune::Place,
     read::Snapshot,
     schema::{
-        self, Assets, Authorizations, HEADERS, Holdings, Journals, META, META_CURSOR, META_HIDDEN,
-        Table, Tasks, UNDO, VERSIONED,
+        self, Assets, Authorizations, Deals, HEADERS, Holdings, Journals, META, META_CURSOR,
+        META_HIDDEN, Orders, Table, Tasks, UNDO, VERSIONED,
     },
 };
 
@@ -32,10 +33,36 @@ use crate::{
 pub struct Origin {
     /// EIP-155 id of the chain.
     pub chain_id: u64,
-    /// The first block that can hold an event of the registries.
+    /// The first block that can hold an event of the contracts.
     pub first_block: u64,
-    /// The registries, in the order of [`Registry::ALL`].
-    pub registries: [Address; 3],
+    /// The contracts.
+    pub contracts: Contracts,
+}
+
+/// Whose events a mirror is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contracts {
+    /// Our own registries, in the order of [`Registry::ALL`].
+    Native([Address; 3]),
+    /// PoCo's hub, and its registries of apps, datasets and workerpools.
+    Poco([Address; 4]),
+}
+
+impl Contracts {
+    /// Where they are.
+    #[must_use]
+    pub const fn addresses(&self) -> &[Address] {
+        match self {
+            Self::Native(registries) => registries,
+            Self::Poco(contracts) => contracts,
+        }
+    }
+}
+
+impl Default for Contracts {
+    fn default() -> Self {
+        Self::Native(Default::default())
+    }
 }
 
 /// How far the mirror has come.
@@ -215,8 +242,12 @@ fn check_follows(head: Option<Block>, next: &Block) -> Result<(), WriteError> {
 impl Origin {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = [self.chain_id.to_be_bytes(), self.first_block.to_be_bytes()].concat();
-        for registry in self.registries {
-            bytes.extend_from_slice(registry.as_slice());
+        bytes.push(match self.contracts {
+            Contracts::Native(_) => 1,
+            Contracts::Poco(_) => 2,
+        });
+        for contract in self.contracts.addresses() {
+            bytes.extend_from_slice(contract.as_slice());
         }
         bytes
     }
@@ -246,6 +277,8 @@ struct Pending<'a> {
     assets: HashMap<AssetId, Option<Asset>>,
     authorizations: HashMap<(AssetId, EnclaveId), Option<Authorization>>,
     tasks: HashMap<TaskId, Option<Task>>,
+    orders: HashMap<B256, Option<OrderUse>>,
+    deals: HashMap<B256, Option<DealMatch>>,
     journals: HashMap<Registry, Journal>,
     /// What changed hands in the block at hand: whether the owner has the asset after it.
     holdings: BTreeMap<(Address, AssetId), Option<Held>>,
@@ -259,6 +292,8 @@ impl<'a> Pending<'a> {
             assets: HashMap::new(),
             authorizations: HashMap::new(),
             tasks: HashMap::new(),
+            orders: HashMap::new(),
+            deals: HashMap::new(),
             journals: HashMap::new(),
             holdings: BTreeMap::new(),
         }
@@ -269,8 +304,8 @@ impl<'a> Pending<'a> {
         let mut touched = HashSet::new();
         let mut spoke = HashSet::new();
         for event in &events.events {
-            touched.insert(self.event(number, event)?);
-            spoke.insert(event.registry);
+            touched.extend(self.event(number, event)?);
+            spoke.extend(event.journal.map(|(registry, _)| registry));
         }
         let mut undo = Vec::new();
         for entity in touched {
@@ -291,13 +326,20 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    fn event(&mut self, block: u64, at: &EventAt) -> Result<Entity, WriteError> {
-        let journal = match self.journals.get(&at.registry) {
-            Some(journal) => *journal,
-            None => self.newest::<Journals>(at.registry)?.unwrap_or_default(),
-        };
-        self.journals.insert(at.registry, journal.fold(&at.image));
+    /// Gives the entity that was written.
+    fn event(&mut self, block: u64, at: &EventAt) -> Result<Option<Entity>, WriteError> {
         let entity = project::entity(&at.event);
+        match &at.journal {
+            Some((registry, image)) => {
+                let journal = match self.journals.get(registry) {
+                    Some(journal) => *journal,
+                    None => self.newest::<Journals>(*registry)?.unwrap_or_default(),
+                };
+                self.journals.insert(*registry, journal.fold(image));
+            }
+            None if self.is_of_no_task(entity, &at.event)? => return Ok(None),
+            None => {}
+        }
         if let ChainEvent::AssetTransferred { asset, from, to } = &at.event {
             self.holdings.insert((*from, *asset), None);
             self.holdings.insert((*to, *asset), Some(Held));
@@ -305,7 +347,15 @@ impl<'a> Pending<'a> {
         }
         self.project(entity, at)?
             .map_err(|source| WriteError::Contradiction { block, source })
-            .map(|()| entity)
+            .map(|()| Some(entity))
+    }
+
+    /// What happens to a task that was never bought. Contracts that keep no journal may tell of tasks that are none of ours (PoCo's
+    /// Boost); those of ours never do.
+    fn is_of_no_task(&self, entity: Entity, event: &ChainEvent) -> Result<bool, ReadError> {
+        let Entity::Task(id) = entity else { return Ok(false) };
+        let bought = matches!(event, ChainEvent::TaskPurchased { .. });
+        Ok(!bought && self.now::<Tasks>(&self.tasks, id)?.is_none())
     }
 
     fn project(
@@ -333,11 +383,41 @@ impl<'a> Pending<'a> {
                     Some(row) => row,
                     None => self.newest::<Tasks>(id)?,
                 };
-                project::task(id, before, &at.event).map(|row| {
+                let row = match project::task(id, before, &at.event) {
+                    Ok(Some(task)) => self.with_assets(id, task, &at.event)?.map(Some),
+                    row => row,
+                };
+                row.map(|row| {
                     self.tasks.insert(id, row);
                 })
             }
+            Entity::Order(hash) => {
+                let before = self.now::<Orders>(&self.orders, hash)?;
+                self.orders.insert(hash, Some(project::order(before, &at.event)));
+                Ok(())
+            }
+            Entity::Deal(id) => {
+                self.deals.insert(id, project::deal(&at.event));
+                Ok(())
+            }
         })
+    }
+
+    /// A task that `event` bought by a deal, completed.
+    fn with_assets(
+        &self,
+        id: TaskId,
+        task: Task,
+        event: &ChainEvent,
+    ) -> Result<Result<Task, ProjectError>, ReadError> {
+        let ChainEvent::TaskPurchased { deal: Some(deal), order, .. } = event else {
+            return Ok(Ok(task));
+        };
+        let made = self.now::<Deals>(&self.deals, deal.id)?;
+        let asset = |id| self.now::<Assets>(&self.assets, id);
+        let app = asset(order.app)?;
+        let data = order.data.iter().map(|id| asset(*id)).collect::<Result<Vec<_>, _>>()?;
+        Ok(project::deal_task(id, task, made, app.as_ref(), &data))
     }
 
     fn write_entity(&mut self, entity: Entity, block: u64, undo: &mut Vec<u8>) {
@@ -354,6 +434,14 @@ impl<'a> Pending<'a> {
                 let row = self.tasks.get(&id).cloned().flatten();
                 self.put::<Tasks>(id, block, row.as_ref(), undo);
             }
+            Entity::Order(hash) => {
+                let row = self.orders.get(&hash).copied().flatten();
+                self.put::<Orders>(hash, block, row.as_ref(), undo);
+            }
+            Entity::Deal(id) => {
+                let row = self.deals.get(&id).copied().flatten();
+                self.put::<Deals>(id, block, row.as_ref(), undo);
+            }
         }
     }
 
@@ -361,6 +449,22 @@ impl<'a> Pending<'a> {
         let key = schema::versioned_key(T::entity(key), block);
         self.batch.put_cf(self.view.family(T::NAME), &key, schema::encode_version(row));
         push_undo::<T>(undo, &key);
+    }
+
+    /// An entity as this batch leaves it so far.
+    fn now<T: Table>(
+        &self,
+        pending: &HashMap<T::Key, Option<T::Row>>,
+        key: T::Key,
+    ) -> Result<Option<T::Row>, ReadError>
+    where
+        T::Key: Eq + Hash,
+        T::Row: Clone,
+    {
+        match pending.get(&key) {
+            Some(row) => Ok(row.clone()),
+            None => self.newest::<T>(key),
+        }
     }
 
     fn newest<T: Table>(&self, key: T::Key) -> Result<Option<T::Row>, ReadError> {

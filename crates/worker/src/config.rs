@@ -1,12 +1,6 @@
 //! What a worker is told.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use prometheus_client::registry::Registry;
@@ -57,12 +51,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// The same with the paths that TEEs are told of as they are from anywhere.
+    /// The same with the file that authorizes to storage as it is from anywhere.
     ///
     /// # Errors
-    /// When the file that authorizes to storage is not there, or cannot be shown to the TEE.
-    pub(crate) fn settled(mut self, work_dir: &Path) -> Result<Self, WorkerError> {
-        work_dir.clone_into(&mut self.work_dir);
+    /// When that file is not there, or cannot be shown to the TEE.
+    pub fn settled(mut self) -> Result<Self, WorkerError> {
         if let Some(file) = &mut self.options.result_authorization {
             if matches!(self.tee.runner, Runner::Gramine(_)) {
                 return Err(WorkerError::NoAuthorizationInGramine);

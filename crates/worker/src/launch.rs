@@ -313,7 +313,8 @@ mod tests {
             config.options.result_authorization =
                 Some(folder.path().join(".").join("authorization"));
             config.tee.runner = runner.clone();
-            config.settled(folder.path())
+            config.work_dir = folder.path().to_owned();
+            config.settled()
         };
         let (config, _, _) = with_tee(&script, 20).await;
         let missing = with(&config, &oci).unwrap_err();

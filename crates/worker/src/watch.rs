@@ -41,7 +41,7 @@ pub async fn run(
     end: impl Future<Output = ()> + Send,
 ) -> Result<Stopped, WorkerError> {
     let work_dir = WorkDir::take(&config.work_dir)?;
-    let config = config.settled(work_dir.path())?;
+    let config = Config { work_dir: work_dir.path().to_owned(), ..config.settled()? };
     let swept = work_dir.sweep();
     swept.map_err(|source| WorkerError::WorkDir { path: config.work_dir.clone(), source })?;
     let mut drain = pin!(drain);

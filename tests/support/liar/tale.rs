@@ -50,6 +50,12 @@ pub enum Tale {
     YesToCalls,
     /// Gives no answer to calls of contracts.
     NullCalls,
+    /// Keeps no state to answer calls of contracts by.
+    NoCalls,
+    /// Flips a bit of the tag of every deal of PoCo's.
+    AlterDeals,
+    /// Flips a bit of the checksum of every app and dataset of PoCo's.
+    AlterAssets,
     /// Cuts every answer off.
     Truncate,
     /// Answers 503 to this many of ten requests, and closes the WebSockets on which they came.
@@ -69,6 +75,12 @@ pub enum Tale {
     /// Closes a WebSocket after so many notifications.
     HangUp(u64),
 }
+
+/// `viewDeal(bytes32)`, and where the tag ends in its answer's text.
+const VIEW_DEAL: &str = "0xb74861b2";
+const TAG_ENDS: usize = 2 + 64 * 13;
+/// `m_appChecksum()` and `m_datasetChecksum()`.
+const CHECKSUMS: [&str; 2] = ["0x84aaf12e", "0x1ba99d7e"];
 
 pub(super) fn stale(call: &mut Value, number: u64) {
     if call["method"] == "eth_getBlockByNumber" {
@@ -110,6 +122,10 @@ pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
         let yes = format!("0x1626ba7e{}", "0".repeat(56));
         *answer = json!({"jsonrpc": "2.0", "id": answer["id"], "result": yes});
     }
+    if (tale, method) == (Tale::NoCalls, "eth_call") {
+        let error = json!({"code": -32000, "message": "missing trie node"});
+        *answer = json!({"jsonrpc": "2.0", "id": answer["id"], "error": error});
+    }
     let Some(result) = answer.get_mut("result") else { return };
     match method {
         "eth_getLogs" => {
@@ -123,6 +139,10 @@ pub(super) fn spoil(tale: Tale, call: &Value, answer: &mut Value, newest: u64) {
             result["timestamp"] = json!("0x1");
         }
         "eth_call" if tale == Tale::NullCalls => *result = Value::Null,
+        "eth_call" if tale == Tale::AlterDeals && calls(call, &[VIEW_DEAL]) => {
+            flip(result, TAG_ENDS);
+        }
+        "eth_call" if tale == Tale::AlterAssets && calls(call, &CHECKSUMS) => flip(result, 66),
         "eth_getProof" if tale == Tale::AlterProof => {
             result["storageProof"][0]["value"] = json!("0x1234");
         }
@@ -201,6 +221,21 @@ fn spoil_receipts(tale: Tale, result: &mut Value, newest: u64) {
             *result = Value::Null;
         }
         _ => {}
+    }
+}
+
+/// Whether it calls one of these functions.
+fn calls(call: &Value, selectors: &[&str]) -> bool {
+    let called = &call["params"][0];
+    let input = called["input"].as_str().or(called["data"].as_str()).unwrap_or_default();
+    selectors.iter().any(|selector| input.starts_with(selector))
+}
+
+/// Flips a bit of the digit before this place.
+fn flip(text: &mut Value, place: usize) {
+    let said = text.as_str().unwrap_or_default().to_owned();
+    if let Some((before, after)) = said.split_at_checked(place) {
+        *text = json!(format!("{}{after}", flipped(&json!(before)).as_str().unwrap_or_default()));
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Command, CommandFactory, Subcommand, ValueEnum, parser::ValueSource};
 use serde_json::{Value, json};
 
-use super::serve;
+use super::{serve, worker};
 use crate::{
     args::{self, Cli},
     config::{self, Entry, File, complete},
@@ -17,7 +17,8 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Check a configuration file as a whole: every key of it, and what serve would refuse to start with. Starts nothing.
+    /// Check a configuration file as a whole: every key of it, and what serve or worker would refuse to start with. Starts
+    /// neither.
     #[command(after_help = "Example:\n  sesame config check --config /etc/sesame/sesame.toml")]
     Check,
     /// Show what a service would use, and where each value comes from. What may hold a key is not shown.
@@ -71,9 +72,11 @@ fn check(context: &Context) -> anyhow::Result<()> {
     let tables: Vec<_> = file.tables().collect();
     for table in &tables {
         let cli = args::parse(line(table, Some(path)))?;
+        let context = context.with(cli.global);
         if let args::Command::Serve(args) = cli.command {
-            let context = context.with(cli.global);
             serve::config(*args, &context).context("serve would not start")?;
+        } else if let args::Command::Worker(args) = cli.command {
+            worker::config(*args, &context).context("worker would not start")?;
         }
     }
     context.output.show(&Answer::Fields(vec![

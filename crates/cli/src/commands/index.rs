@@ -8,7 +8,7 @@ use serde_json::json;
 use sesame_sms::index::{self, Verdict};
 
 use super::stopped;
-use crate::{context::Context, output::Answer};
+use crate::{context::Context, iexec::FamilyArgs, output::Answer};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexCommand {
@@ -36,6 +36,8 @@ pub(crate) struct DigestArgs {
     /// After which block; the confirmed one by default.
     #[arg(long, value_name = "N")]
     block: Option<u64>,
+    #[command(flatten)]
+    family: FamilyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +48,8 @@ pub(crate) struct VerifyArgs {
     /// How many of the nodes have to agree on a block; the majority by default.
     #[arg(long, value_name = "N")]
     quorum: Option<usize>,
+    #[command(flatten)]
+    family: FamilyArgs,
 }
 
 /// Runs the command; gives the exit code.
@@ -57,7 +61,7 @@ pub(crate) async fn run(command: IndexCommand, context: &Context) -> anyhow::Res
 }
 
 fn digest(args: &DigestArgs, context: &Context) -> anyhow::Result<u8> {
-    let digest = index::digest(&args.data_dir, &context.deployment()?, args.block)
+    let digest = index::digest(&args.data_dir, &args.family.followed(context)?, args.block)
         .context("cannot read the index")?;
     let view = Answer::Fields(vec![
         ("block", json!(digest.block.number)),
@@ -69,8 +73,8 @@ fn digest(args: &DigestArgs, context: &Context) -> anyhow::Result<u8> {
 }
 
 async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<u8> {
-    let (urls, deployment) = (context.rpc_urls()?, context.deployment()?);
-    let verifying = index::verify(&args.data_dir, &deployment, urls, args.quorum);
+    let (urls, followed) = (context.rpc_urls()?, args.family.followed(context)?);
+    let verifying = index::verify(&args.data_dir, &followed, urls, args.quorum);
     let verdict = tokio::select! {
         verdict = verifying => verdict.context("cannot verify the index")?,
         () = stopped() => anyhow::bail!("stopped before the end"),

@@ -180,7 +180,7 @@ async fn remove(named: &Named, context: &Context) -> anyhow::Result<()> {
     let secret = named.target.secret(&owner)?;
     let epoch = match &secret {
         SecretId::Asset(asset) => context.reader().await?.epoch_of(*asset).await?,
-        SecretId::Requester(..) => 0,
+        SecretId::Requester(..) | SecretId::Iexec(_) => 0,
     };
     let removed = owner.remove(context.now(), &secret, epoch).await;
     context.output.show(&metadata(&removed.context("cannot remove the secret")?));
@@ -233,6 +233,9 @@ impl Target {
             (AssetKind::App, None) => Err(Misuse::new("the asset is an app", "give --app")),
             (AssetKind::ProtectedData, Some(_)) => {
                 Err(Misuse::new("the asset is protected data", "give --data"))
+            }
+            (AssetKind::Workerpool, _) => {
+                Err(Misuse::new("a workerpool has no secret", "name an app or protected data"))
             }
         }
     }

@@ -17,7 +17,11 @@ use url::Url;
 
 use super::{hsm::HsmArgs, stopped};
 use crate::{
-    context::Context, database::DatabaseArgs, network::NetworkArgs, telemetry::TelemetryArgs,
+    context::Context,
+    database::DatabaseArgs,
+    iexec::{FamilyArgs, IexecArgs},
+    network::NetworkArgs,
+    telemetry::TelemetryArgs,
 };
 
 #[derive(Debug, Args)]
@@ -27,6 +31,7 @@ Examples:
   sesame serve --confirmations 2 --listen 127.0.0.1:0
   sesame serve --hsm-module /usr/lib/softhsm/libsofthsm2.so --hsm-token sesame --hsm-pin-file pin
   sesame serve --rpc-url http://one:8545 --rpc-url http://two:8545 --rpc-url http://three:8545 --quorum 2
+  sesame serve --iexec-deployment poco.json --confirmations 4 --iexec-listen 0.0.0.0:13300
 
 The data folder holds the vault, which cannot be made again, and the mirror of the chain, which can. Back the vault and its key up.
 With --hsm-module the vault's key is made in an HSM and never leaves it: then the HSM is what has to be backed up.
@@ -37,7 +42,10 @@ pub(crate) struct ServeArgs {
     data_dir: PathBuf,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// How deep a block must be before grants in it count: a number of blocks, `safe` or `finalized`.
+    #[command(flatten)]
+    family: FamilyArgs,
+    /// How deep a block must be before grants in it count: a number of blocks, `safe` or `finalized`. The nodes have to keep the
+    /// state after that block, since the index is proven by it (`eth_getProof`).
     #[arg(long, value_name = "N|safe|finalized", default_value = "finalized")]
     confirmations: Confirmation,
     /// How many of the nodes have to agree on a block; the majority by default.
@@ -134,6 +142,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
+    iexec: IexecArgs,
+    #[command(flatten)]
     telemetry: TelemetryArgs,
     /// INSECURE: believe the simulated TEE under this root: the folder that it publishes (root.key.pub).
     /// Whoever has the root's file is any enclave it likes, and gets every secret. Its SGX, TDX and SEV-SNP are believed alike;
@@ -156,7 +166,8 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<()
     } else {
         tracing::info!("memory may be swapped out: the limit of locked memory is not unlimited");
     }
-    let listeners = args.network.listeners().await?;
+    let iexec = args.family.is_iexec().then(|| args.iexec.listen());
+    let listeners = args.network.listeners(iexec).await?;
     let config = config(args, context)?;
     sesame_sms::run(listeners, config, stopped()).await.context("the service cannot go on")
 }
@@ -167,7 +178,8 @@ pub(crate) fn config(args: ServeArgs, context: &Context) -> anyhow::Result<Confi
         rpc_urls: context.rpc_urls()?.to_vec(),
         quorum: args.quorum,
         prove_every: args.prove_every,
-        deployment: context.deployment()?,
+        followed: args.family.followed(context)?,
+        sessions: args.iexec.sessions()?,
         limits: limits(&args),
         policy: admissions(&args)?,
         collateral: match (args.pccs_url, args.collateral_dir) {

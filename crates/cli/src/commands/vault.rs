@@ -15,7 +15,7 @@ use sesame_sms::vault::{Backup, Change, KeyId, Restored, Upkeep};
 use tempfile::NamedTempFile;
 
 use super::hsm::HsmArgs;
-use crate::{context::Context, database::DatabaseArgs, output::Answer};
+use crate::{context::Context, database::DatabaseArgs, iexec::FamilyArgs, output::Answer};
 
 /// How often a person is told how far it is.
 const TOLD: Duration = Duration::from_secs(2);
@@ -120,6 +120,8 @@ pub(crate) struct VaultArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     hsm: HsmArgs,
+    #[command(flatten)]
+    family: FamilyArgs,
 }
 
 impl VaultArgs {
@@ -127,7 +129,7 @@ impl VaultArgs {
         Ok(Upkeep {
             places: self.hsm.within(self.database.places(&self.data_dir)?),
             data_dir: self.data_dir.clone(),
-            deployment: context.deployment()?,
+            followed: self.family.followed(context)?,
         })
     }
 }

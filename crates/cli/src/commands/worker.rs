@@ -122,6 +122,16 @@ pub(crate) struct WorkerArgs {
 }
 
 pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u8> {
+    let config = config(args, context)?;
+    // The second signal is one that comes after the first, so it is listened for then.
+    Ok(match sesame_worker::run(config, stopped(), async { stopped().await }).await? {
+        Stopped::Drained => 0,
+        Stopped::Interrupted(_) => INTERRUPTED,
+    })
+}
+
+/// What the options mean, with the files that they name read, for a host that can do it.
+pub(crate) fn config(args: WorkerArgs, context: &Context) -> anyhow::Result<Config> {
     let tee = args.tee()?;
     if args.runner == RunnerKind::Process {
         Sandbox::default().check()?;
@@ -154,11 +164,7 @@ pub(crate) async fn run(args: WorkerArgs, context: &Context) -> anyhow::Result<u
         metrics: args.metrics,
         program: context.program.clone(),
     };
-    // The second signal is one that comes after the first, so it is listened for then.
-    Ok(match sesame_worker::run(config, stopped(), async { stopped().await }).await? {
-        Stopped::Drained => 0,
-        Stopped::Interrupted(_) => INTERRUPTED,
-    })
+    Ok(config.settled()?)
 }
 
 impl WorkerArgs {

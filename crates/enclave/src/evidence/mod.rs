@@ -90,11 +90,24 @@ pub enum EvidenceError {
         #[source]
         source: io::Error,
     },
+    /// The kernel says no.
+    #[error("the kernel refuses {}: {mend}", path.display())]
+    Kernel {
+        /// Which file or folder of its.
+        path: PathBuf,
+        /// What a person can do about it.
+        mend: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Gramine is built or configured for another kind of attestation.
     #[error("Gramine attests by `{0}`, not by `dcap`: set sgx.remote_attestation in its manifest")]
     AttestationType(String),
     /// It is another TEE than the launcher is told to be in, or one that nobody here verifies.
-    #[error("the kernel's reports are of `{got}`, not of `{expected}`")]
+    #[error(
+        "the kernel's reports are of `{got}`, not of `{expected}`: give the launcher the --tee that it is in"
+    )]
     Provider {
         /// What was wanted.
         expected: String,
@@ -102,7 +115,9 @@ pub enum EvidenceError {
         got: String,
     },
     /// Something writes to this report all the time, so none is known to be over the launcher's key.
-    #[error("the kernel's report is written by others all the time")]
+    #[error(
+        "the kernel's report is written by others all the time: let nothing else use this launcher's folders"
+    )]
     Contended,
     /// The TEE answered with nothing, or with more than any report has.
     #[error("{} has no report", .0.display())]

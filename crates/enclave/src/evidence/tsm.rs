@@ -13,11 +13,12 @@ use std::{
 };
 
 use rand::Rng;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use sesame_attestation::snp::{SigningKey, SnpEvidence};
 use sesame_protocol::{evidence::QuoteEvidence, rcar::Tee};
 
-use super::{EvidenceError, failed};
+use super::EvidenceError;
 
 pub(super) const ROOT: &str = "/sys/kernel/config/tsm/report";
 
@@ -93,7 +94,7 @@ struct Entry(PathBuf);
 impl Entry {
     fn make(root: &Path) -> Result<Self, EvidenceError> {
         let path = root.join(format!("sesame-{:016x}", rand::rng().random::<u64>()));
-        DirBuilder::new().create(&path).map_err(failed(&path))?;
+        DirBuilder::new().create(&path).map_err(refused(&path))?;
         Ok(Self(path))
     }
 
@@ -118,17 +119,20 @@ impl Entry {
         }
     }
 
-    /// Reads with `report_data` in place, and nobody's else in between.
+    /// Reads with `report_data` in place, and nobody's else in between. A write that did not count is noticed before.
     fn undisturbed<T>(
         &self,
         report_data: &[u8; 64],
         read: impl Fn() -> Result<T, EvidenceError>,
     ) -> Result<T, EvidenceError> {
         for _ in 0..ATTEMPTS {
-            let before = self.generation()?;
+            let ours = self.generation()?.wrapping_add(1);
             self.write("inblob", report_data)?;
+            if self.generation()? != ours {
+                continue;
+            }
             let got = read()?;
-            if self.generation()? == before.wrapping_add(1) {
+            if self.generation()? == ours {
                 return Ok(got);
             }
         }
@@ -136,20 +140,20 @@ impl Entry {
     }
 
     fn generation(&self) -> Result<u64, EvidenceError> {
-        let malformed = |_| failed(&self.0.join("generation"))(ErrorKind::InvalidData.into());
+        let malformed = |_| refused(&self.0.join("generation"))(ErrorKind::InvalidData.into());
         self.text("generation")?.parse().map_err(malformed)
     }
 
     fn text(&self, name: &str) -> Result<String, EvidenceError> {
         let path = self.0.join(name);
-        let text = patiently(|| fs::read_to_string(&path)).map_err(failed(&path))?;
+        let text = patiently(|| fs::read_to_string(&path)).map_err(refused(&path))?;
         Ok(text.trim_end().to_owned())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), EvidenceError> {
         let path = self.0.join(name);
         let open = || OpenOptions::new().write(true).open(&path);
-        patiently(|| open()?.write_all(bytes)).map_err(failed(&path))
+        patiently(|| open()?.write_all(bytes)).map_err(refused(&path))
     }
 
     fn blob(&self, name: &str) -> Result<Vec<u8>, EvidenceError> {
@@ -169,7 +173,7 @@ impl Entry {
             Ok(bytes) if bytes.len() as u64 <= MAX_BLOB => Ok(bytes),
             Ok(_) => Err(EvidenceError::NoReport(path)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(failed(&path)(error)),
+            Err(error) => Err(refused(&path)(error)),
         }
     }
 }
@@ -194,6 +198,33 @@ fn patiently<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
 
 const fn is_busy(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ResourceBusy | ErrorKind::Interrupted | ErrorKind::WouldBlock)
+}
+
+fn refused(path: &Path) -> impl FnOnce(io::Error) -> EvidenceError {
+    move |source| EvidenceError::Kernel { path: path.to_owned(), mend: mend(&source), source }
+}
+
+/// What a person can do about a refusal of the kernel's.
+fn mend(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "it gives reports to root alone: run the launcher as root"
+        }
+        Some(Errno::ROFS) => "mount configfs so that it can be written",
+        Some(Errno::NOENT) => {
+            "mount configfs at /sys/kernel/config, and load the module tdx_guest or sev-guest (Linux 6.7 or newer)"
+        }
+        Some(Errno::NXIO) => "no driver gives reports: load the module tdx_guest or sev-guest",
+        Some(Errno::EXIST) => "somebody else has a report of that name: start again",
+        Some(Errno::INVAL | Errno::FBIG) => {
+            "its driver takes no such request: compare the kernel's version, and at which privilege level it runs"
+        }
+        Some(Errno::BUSY | Errno::AGAIN) => "the TEE is busy with another report: start again",
+        Some(Errno::IO | Errno::TIMEDOUT) => {
+            "the host gives no report: have its operator look after what serves them (TDX: the quote generation service)"
+        }
+        _ => "its log may say why",
+    }
 }
 
 fn snp(report: &[u8], table: &[u8]) -> Result<Value, EvidenceError> {

@@ -40,6 +40,10 @@ fn every_failed_round_has_a_name_and_says_what_went_wrong() {
     check(impossible.into(), "impossible_quorum", false);
     let foreign = DecodeError::OtherContract(Address::ZERO);
     check(foreign.into(), "undecodable_log", false);
+    let said = DecodeError::FalseFact { contract: Address::ZERO, what: "it was told so" };
+    check(said.into(), "false_fact", false);
+    check(SourceError::FactsDiffer(7).into(), "facts_differ", false);
+    check(SourceError::NoState(7).into(), "no_state", false);
     check(contradiction().into(), "events_contradict", true);
     check(RoundError::NodeBehind { node: 6, ours: 7 }, "node_behind", false);
     let fatal = MirrorError::WrongChain { expected: 1, got: 2 };

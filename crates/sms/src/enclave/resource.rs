@@ -3,11 +3,9 @@
 //! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], the vault opens, a durable receipt, and only
 //! then there is an answer, encrypted to the attested key.
 
-use std::time::Instant;
-
 use axum::{Json, extract::State, http::HeaderMap};
 use sesame_attestation::AttestedSession;
-use sesame_domain::{Denial, Facts, Resource, TaskId};
+use sesame_domain::{Facts, Resource, TaskId};
 use sesame_protocol::{
     bundle::{self, Bundle, BundledSecret, MAX_BUNDLE_SECRETS, Omitted},
     denial::DenialBody,
@@ -15,7 +13,6 @@ use sesame_protocol::{
     rcar::{Response, nonce_digest},
     schema::KbsResource,
 };
-use sesame_receipts::Decision;
 use sesame_vault::{Asked, Denials, Opened, Release, authorize, wanted};
 use zeroize::Zeroizing;
 
@@ -28,7 +25,7 @@ use crate::{
         ApiError, Code, Form, KbsError,
         described::{FRESH, VAULT, refusals},
     },
-    receipt::Decided,
+    receipt::{Decided, Record},
     service::{BUNDLE_TURNS, Service, Shared, holding, min_block},
 };
 
@@ -143,7 +140,7 @@ fn release(
         let verdict = decide(service, session, task, resource, &label, least)?;
         let release = match verdict.outcome {
             Ok(release) => release,
-            Err(denials) => return Err(verdict.record.denied(service, task, &label, &denials)),
+            Err(denials) => return Err(denied(verdict.record, service, task, &label, &denials)),
         };
         let key = release.key().clone();
         // The receipt takes a disk's time, in which owners replace secrets, so it comes after.
@@ -172,7 +169,7 @@ pub(super) fn allow(
     let verdict = decide(service, session, task, resource, label, None)?;
     match verdict.outcome {
         Ok(_) => verdict.record.keep(service),
-        Err(denials) => Err(verdict.record.denied(service, task, label, &denials)),
+        Err(denials) => Err(denied(verdict.record, service, task, label, &denials)),
     }
 }
 
@@ -184,38 +181,21 @@ struct Verdict {
     record: Record,
 }
 
-/// What goes on record before anybody hears of a decision.
-#[must_use = "every decision is on record"]
-struct Record {
-    /// Why it is a no; none if it is a yes.
-    reasons: Vec<&'static str>,
-    /// None for an unknown task.
-    receipt: Option<Decision>,
-}
-
-impl Record {
-    /// Durably.
-    #[tracing::instrument(name = "receipt", skip_all)]
-    fn keep(self, service: &Service) -> Result<(), ApiError> {
-        service.metrics.decisions.decided(&self.reasons);
-        if let Some(receipt) = self.receipt {
-            let begun = Instant::now();
-            service.receipts.append(receipt, &service.identity)?;
-            service.metrics.receipts.observe(begun.elapsed().as_secs_f64());
-        }
-        Ok(())
+/// The answer to a denial, once that is on record.
+fn denied(
+    record: Record,
+    service: &Service,
+    task: TaskId,
+    label: &str,
+    denials: &Denials,
+) -> ApiError {
+    if let Err(error) = record.keep(service) {
+        return error;
     }
-
-    /// The answer to a denial, once that is on record.
-    fn denied(self, service: &Service, task: TaskId, label: &str, denials: &Denials) -> ApiError {
-        if let Err(error) = self.keep(service) {
-            return error;
-        }
-        let denials: Vec<_> = denials.reasons().iter().map(DenialBody::from).collect();
-        let reasons: Vec<_> = denials.iter().map(DenialBody::detail).collect();
-        tracing::info!(task.id = %task, ?reasons, "denied {label} of {task}");
-        ApiError::denied(denials)
-    }
+    let denials: Vec<_> = denials.reasons().iter().map(DenialBody::from).collect();
+    let reasons: Vec<_> = denials.iter().map(DenialBody::detail).collect();
+    tracing::info!(task.id = %task, ?reasons, "denied {label} of {task}");
+    ApiError::denied(denials)
 }
 
 /// Decides by the head at block `least` or later.
@@ -242,10 +222,7 @@ fn decide(
         &session.enclave,
     );
     let (enclave, now) = (session.enclave.id(), asked.now);
-    let decided = Decided { task, enclave, label, now, result: &outcome };
-    let reasons = outcome.as_ref().err().map_or(&[][..], Denials::reasons);
-    let reasons = reasons.iter().map(Denial::code).collect();
-    let record = Record { reasons, receipt: decided.on(&facts) };
+    let record = Decided { task, enclave, label, now, result: &outcome }.on(&facts);
     Ok(Verdict { outcome, head: facts.head, record })
 }
 
@@ -292,8 +269,8 @@ fn bundle(
     };
     Ok(Bundle {
         task: id,
-        chain_id: service.deployment.chain_id,
-        task_registry: service.deployment.task_registry,
+        chain_id: service.tasks.chain_id,
+        task_registry: service.tasks.task_registry,
         sms: service.address(),
         requester: task.requester,
         order: task.order.clone(),

@@ -78,11 +78,13 @@ pub struct Listeners {
     pub enclaves: Option<TcpListener>,
     /// For the operator's numbers, which are then served nowhere else.
     pub operator: Option<TcpListener>,
+    /// For iExec's clients, schedulers and workers, at the root: where iExec's contracts are followed, and nowhere else.
+    pub iexec: Option<TcpListener>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(owners: TcpListener) -> Self {
-        Self { owners, enclaves: None, operator: None }
+        Self { owners, enclaves: None, operator: None, iexec: None }
     }
 }
 
@@ -97,18 +99,20 @@ pub(crate) struct Listener {
 }
 
 impl Listeners {
-    /// Each with what is behind it; the first is everybody's.
-    pub(crate) fn with_surfaces(self) -> io::Result<Vec<Listener>> {
+    /// Each with what is behind it; the first is everybody's. Owners and enclaves are served if `native` contracts are followed.
+    pub(crate) fn with_surfaces(self, native: bool) -> io::Result<Vec<Listener>> {
         let shared = Surfaces {
-            owners: true,
-            enclaves: self.enclaves.is_none(),
+            owners: native,
+            enclaves: native && self.enclaves.is_none(),
             operator: self.operator.is_none(),
+            iexec: false,
         };
         let (enclaves, operator) = (Surfaces::ENCLAVES, Surfaces::OPERATOR);
         let all = [
             (Some(self.owners), "serving", shared),
-            (self.enclaves, "serving enclaves", enclaves),
+            (self.enclaves.filter(|_| native), "serving enclaves", enclaves),
             (self.operator, "serving the operator", operator),
+            (self.iexec.filter(|_| !native), "serving iExec's clients", Surfaces::IEXEC),
         ];
         let listener = |(socket, serves, surfaces): (Option<TcpListener>, _, _)| {
             let socket = socket?;

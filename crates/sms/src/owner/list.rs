@@ -7,7 +7,7 @@ use axum::{
     http::HeaderMap,
 };
 use serde::Deserialize;
-use sesame_domain::{AssetId, SecretId, SecretName};
+use sesame_domain::{AssetId, ParseIdError, SecretId, SecretName};
 use sesame_protocol::owner::{SecretMetadata, SecretPage, SignedQuery, owned_by};
 
 use super::{Claim, Ownership, authorization, body, malformed};
@@ -86,6 +86,7 @@ fn page(
         None => named(service, owner, None),
         Some(SecretId::Requester(_, name)) => named(service, owner, Some(name)),
         Some(SecretId::Asset(asset)) => of_assets(service, owner, Some(*asset), Vec::new()),
+        Some(SecretId::Iexec(_)) => Err(ParseIdError::NotASecret.into()),
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header::ETAG},
     response::{IntoResponse, Response},
 };
-use sesame_domain::{Asset, AssetKind, BlockRef, SecretId};
+use sesame_domain::{Asset, AssetKind, BlockRef, ParseIdError, SecretId};
 use sesame_protocol::{
     owner::{AUTHORIZATION_HEADER, METADATA_HEADER, SecretMetadata},
     signature::OwnerSignature,
@@ -150,6 +150,7 @@ impl Ownership {
                 return Err(ApiError::new(Code::NotOwner, detail));
             }
             SecretId::Asset(id) => *id,
+            SecretId::Iexec(_) => return Err(ParseIdError::NotASecret.into()),
         };
         let views = snapshot.asset(id)?;
         let unknown = || {

@@ -79,6 +79,7 @@ impl From<VaultError> for ApiError {
             | VaultError::Url(_)
             | VaultError::NoRoots { .. }
             | VaultError::NewerSchema { .. }
+            | VaultError::NotReleased
             | VaultError::Damaged => Self::internal(&error),
             other => Self::internal(other),
         }

@@ -14,8 +14,13 @@ use utoipa::openapi::{
 use super::{ApiError, Code, Form, PROBLEM_HEADER};
 
 /// What any route may answer, whatever its handler does.
-const ALWAYS: [Code; 4] =
-    [Code::UnsupportedEncoding, Code::RequestTimeout, Code::Overloaded, Code::Internal];
+const ALWAYS: [Code; 5] = [
+    Code::UnsupportedEncoding,
+    Code::RequestTimeout,
+    Code::RequestTooSlow,
+    Code::Overloaded,
+    Code::Internal,
+];
 
 /// What is answered where there is no route.
 pub(crate) const NO_ROUTE: [Code; 2] = [Code::NotFound, Code::MethodNotAllowed];

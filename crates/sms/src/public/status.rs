@@ -9,7 +9,7 @@ use sesame_protocol::status::{Contracts, State as StateBody, Status};
 use crate::{
     clock,
     openapi::{PUBLIC, examples},
-    problem::{ApiError, Form, described::refusals},
+    problem::{ApiError, Code, Form, described::refusals},
     service::{Service, Shared},
 };
 
@@ -32,6 +32,9 @@ refusals!(Refusals, Form::Problem);
     ),
 )]
 pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>, ApiError> {
+    // Served where our own contracts are followed, and nowhere else.
+    let deployment = service.followed.native();
+    let deployment = deployment.ok_or_else(|| ApiError::new(Code::NotFound, "There is none."))?;
     let cursor = service.view.cursor()?;
     let (head, confirmed) = (cursor.map(|c| c.head), cursor.map(|c| c.confirmed));
     let pulse = service.pulse.borrow().clone();
@@ -48,11 +51,11 @@ pub(crate) async fn status(State(service): State<Shared>) -> Result<Json<Status>
     };
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        chain_id: service.deployment.chain_id,
+        chain_id: deployment.chain_id,
         contracts: Contracts {
-            asset_registry: service.deployment.asset_registry,
-            enclave_whitelist: service.deployment.enclave_whitelist,
-            task_registry: service.deployment.task_registry,
+            asset_registry: deployment.asset_registry,
+            enclave_whitelist: deployment.enclave_whitelist,
+            task_registry: deployment.task_registry,
         },
         identity: service.address(),
         state,

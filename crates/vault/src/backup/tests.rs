@@ -94,6 +94,7 @@ fn push(vault: &Vault, secret: &SecretId, version: u64, content: B256, value: &[
     let owner = match secret {
         SecretId::Asset(asset) => owner_of(asset.0[0]),
         SecretId::Requester(address, _) => *address,
+        SecretId::Iexec(_) => owner_of(0),
     };
     let metadata = Metadata { content_digest: content, ..metadata(owner, 0, version) };
     vault.push(Push { secret: secret.clone(), metadata, value: plaintext(value) }).unwrap();

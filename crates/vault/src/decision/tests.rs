@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::U256;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use sesame_domain::Asset;
+use sesame_domain::{Asset, TaskStatus};
 
 use super::*;
 use crate::{

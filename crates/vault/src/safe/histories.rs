@@ -68,7 +68,7 @@ impl Kept {
     fn metadata(&self, version: u64) -> Metadata {
         match self.secret {
             SecretId::Asset(_) => metadata(owner_of(1), EPOCH, version),
-            SecretId::Requester(..) => metadata(requester(), 0, version),
+            SecretId::Requester(..) | SecretId::Iexec(_) => metadata(requester(), 0, version),
         }
     }
 

@@ -71,6 +71,7 @@ impl Scratch {
         let (owner, epoch) = match secret {
             SecretId::Asset(asset) => (owner_of(asset.0[0]), EPOCH),
             SecretId::Requester(address, _) => (*address, 0),
+            SecretId::Iexec(_) => (owner_of(0), 0),
         };
         self.push_as(secret, metadata(owner, epoch, version), value)
     }

@@ -6,8 +6,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     error::ReadError,
-    schema::{self, Assets, Authorizations, Journals, Table, Tasks},
-    testing::{asset, row, terms, who, word},
+    schema::{self, Assets, Authorizations, Deals, Journals, Orders, Table, Tasks},
+    testing::{asset, deal, row, terms, who, word},
 };
 
 fn an_asset() -> Asset {
@@ -26,6 +26,18 @@ fn an_authorization() -> Authorization {
 
 fn a_task() -> Task {
     row(TaskStatus::Expired, &[1, 9, u32::MAX])
+}
+
+fn a_deals_task() -> Task {
+    Task { deal: Some(Box::new(deal())), ..row(TaskStatus::Revealing, &[]) }
+}
+
+fn an_order() -> OrderUse {
+    OrderUse { consumed: U256::MAX, closed: true, presigned_by: Some(who(1)) }
+}
+
+fn a_match() -> DealMatch {
+    DealMatch { request: word(1), volume: u64::MAX }
 }
 
 fn bytes_of<R: Row>(row: &R) -> Vec<u8> {
@@ -61,6 +73,10 @@ fn rows_come_back_whole_and_never_cut() {
     check::<Authorizations>(&Authorization { epoch: 0, serial: 0, terms: Terms::default() });
     check::<Journals>(&Journal(word(9)));
     check::<Tasks>(&a_task());
+    check::<Tasks>(&a_deals_task());
+    check::<Orders>(&an_order());
+    check::<Orders>(&OrderUse::default());
+    check::<Deals>(&a_match());
 }
 
 #[test]
@@ -91,13 +107,13 @@ fn the_largest_task_comes_back() {
 #[test]
 fn every_status_and_kind_comes_back_and_no_other_byte_is_one() {
     for byte in 0..=u8::MAX {
-        assert_eq!(status(byte).is_ok(), (1..=5).contains(&byte), "status {byte}");
+        assert_eq!(status(byte).is_ok(), (1..=6).contains(&byte), "status {byte}");
     }
     for kind in 0..=u8::MAX {
         let mut bytes = Vec::new();
         encode_all!(&mut bytes, kind, who(1), 0_u64, word(1), "");
         let decoded = Asset::decode(&mut bytes.as_slice());
-        assert_eq!(decoded.is_ok(), (1..=2).contains(&kind), "kind {kind}");
+        assert_eq!(decoded.is_ok(), (1..=3).contains(&kind), "kind {kind}");
     }
 }
 
@@ -136,10 +152,12 @@ fn flipped_bits_and_noise_never_panic() {
         let _ = schema::decode_version::<Assets>(bytes);
         let _ = schema::decode_version::<Authorizations>(bytes);
         let _ = schema::decode_version::<Tasks>(bytes);
+        let _ = schema::decode_version::<Orders>(bytes);
+        let _ = schema::decode_version::<Deals>(bytes);
         let _ = schema::decode_version::<Journals>(bytes);
         let _ = Block::decode(&mut &*bytes);
     };
-    let bytes = bytes_of(&a_task());
+    let bytes = bytes_of(&a_deals_task());
     for bit in 0..bytes.len() * 8 {
         let mut altered = bytes.clone();
         altered[bit / 8] ^= 1 << (bit % 8);
@@ -158,16 +176,27 @@ fn flipped_bits_and_noise_never_panic() {
 /// The rows of this schema written once; if this fails, raise `SCHEMA_VERSION` and take the new digests.
 #[test]
 fn rows_of_this_schema_are_these_bytes() {
-    assert_eq!(schema::SCHEMA_VERSION, 3);
+    assert_eq!(schema::SCHEMA_VERSION, 4);
     let digest = |bytes: Vec<u8>| hex::encode(&keccak256(bytes)[..8]);
     let digests = [
         digest(bytes_of(&an_asset())),
         digest(bytes_of(&an_authorization())),
         digest(bytes_of(&a_task())),
         digest(bytes_of(&Journal(word(9)))),
+        digest(bytes_of(&a_deals_task())),
+        digest(bytes_of(&an_order())),
+        digest(bytes_of(&a_match())),
     ];
     assert_eq!(
         digests,
-        ["90a5053b1fe77d13", "e2138c9c4f4f899b", "2860b6047408c43e", "cf56d42707ea78a0"]
+        [
+            "90a5053b1fe77d13",
+            "e2138c9c4f4f899b",
+            "d9cc81b07043d550",
+            "cf56d42707ea78a0",
+            "47aa5162e95f691d",
+            "7c10aa6029f9a1a0",
+            "25d7889d3042643b"
+        ]
     );
 }

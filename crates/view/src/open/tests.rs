@@ -1,7 +1,10 @@
 //! What is not a whole mirror of ours is refused, with what to do about it.
 
 use super::*;
-use crate::testing::{Scratch, origin, who};
+use crate::{
+    Contracts,
+    testing::{Scratch, origin, who},
+};
 
 #[test]
 fn a_second_handle_on_the_same_folder_is_refused() {
@@ -19,12 +22,13 @@ fn a_mirror_of_something_else_is_refused() {
     let mut others = vec![
         Origin { chain_id: 1, ..origin() },
         Origin { first_block: 2, ..origin() },
-        Origin { registries: [who(2), who(1), who(3)], ..origin() },
+        Origin { contracts: Contracts::Native([who(2), who(1), who(3)]), ..origin() },
+        Origin { contracts: Contracts::Poco([who(1), who(2), who(3), who(4)]), ..origin() },
     ];
     for place in 0..3 {
-        let mut other = origin();
-        other.registries[place] = who(9);
-        others.push(other);
+        let mut contracts = [who(1), who(2), who(3)];
+        contracts[place] = who(9);
+        others.push(Origin { contracts: Contracts::Native(contracts), ..origin() });
     }
     for other in others {
         let refused = View::open(scratch.path(), &other);

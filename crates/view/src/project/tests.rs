@@ -1,10 +1,11 @@
 //! Every event writes its own entity, and what contradicts the past is refused by name.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 
 use super::*;
 use crate::testing::{
-    self, authorized, enclave, order, purchased, registered, row, terms, transferred, who, word,
+    self, authorized, bought_by, deal as the_deal, enclave, matched, order, purchased, registered,
+    row, terms, transferred, who, word,
 };
 
 fn id() -> AssetId {
@@ -46,6 +47,10 @@ fn started() -> ChainEvent {
 
 fn completed() -> ChainEvent {
     ChainEvent::TaskCompleted { task: task_id() }
+}
+
+fn revealing() -> ChainEvent {
+    ChainEvent::TaskRevealing { task: task_id() }
 }
 
 fn cancelled() -> ChainEvent {
@@ -104,8 +109,12 @@ fn an_authorization_is_the_last_word_on_the_pair() {
 
 #[test]
 fn a_task_goes_through_its_states() {
-    use TaskStatus::{Cancelled, Completed, Expired, Purchased, Started};
+    use TaskStatus::{Cancelled, Completed, Expired, Purchased, Revealing, Started};
 
+    check_task(&[started(), revealing()], Revealing, &[]);
+    check_task(&[started(), revealing(), started()], Started, &[]);
+    check_task(&[started(), revealing(), completed()], Completed, &[]);
+    check_task(&[started(), revealing(), expired()], Expired, &[]);
     check_task(&[], Purchased, &[]);
     check_task(&[started()], Started, &[]);
     check_task(&[started(), completed()], Completed, &[]);
@@ -132,7 +141,7 @@ fn revoked_grants_add_up_whatever_the_state() {
 fn nothing_follows_the_end_of_a_task() {
     let ends = [vec![started(), completed()], vec![cancelled()], vec![expired()]];
     for end in ends {
-        for next in [started(), completed(), cancelled(), expired()] {
+        for next in [started(), revealing(), completed(), cancelled(), expired()] {
             let history = [end.clone(), vec![next]].concat();
             let refused = task_after(&history);
             assert_eq!(refused, Err(ProjectError::TaskEnded(task_id())), "{history:?}");
@@ -142,7 +151,9 @@ fn nothing_follows_the_end_of_a_task() {
 
 #[test]
 fn a_task_is_bought_once_and_first() {
-    for event in [started(), completed(), cancelled(), expired(), settled(), revoked(1)] {
+    for event in
+        [started(), revealing(), completed(), cancelled(), expired(), settled(), revoked(1)]
+    {
         let refused = task(task_id(), None, &event);
         assert_eq!(refused, Err(ProjectError::TaskUnknown(task_id())), "{event:?}");
     }
@@ -163,6 +174,7 @@ fn each_event_names_the_entity_that_it_writes() {
     let about_the_task = [
         purchased(task_id(), order()),
         started(),
+        revealing(),
         completed(),
         cancelled(),
         expired(),
@@ -172,4 +184,67 @@ fn each_event_names_the_entity_that_it_writes() {
     for event in about_the_task {
         assert_eq!(entity(&event), Entity::Task(task_id()), "{event:?}");
     }
+    for event in [consumed(1), ChainEvent::OrderClosed { order: word(8) }, presigned(1)] {
+        assert_eq!(entity(&event), Entity::Order(word(8)), "{event:?}");
+    }
+    assert_eq!(entity(&matched()), Entity::Deal(the_deal().id));
+}
+
+fn consumed(volume: u64) -> ChainEvent {
+    ChainEvent::OrderConsumed { order: word(8), volume: U256::from(volume) }
+}
+
+fn presigned(by: u8) -> ChainEvent {
+    ChainEvent::OrderPresigned { order: word(8), by: who(by) }
+}
+
+#[test]
+fn an_order_is_used_up_closed_and_signed_by_its_last_signer() {
+    let used = |events: &[ChainEvent]| {
+        events.iter().fold(None, |before, event| Some(super::order(before, event))).unwrap()
+    };
+    let three = OrderUse { consumed: U256::from(3), ..OrderUse::default() };
+    assert_eq!(used(&[consumed(1), consumed(2)]), three);
+    let closed = ChainEvent::OrderClosed { order: word(8) };
+    let expected = OrderUse { closed: true, presigned_by: Some(who(2)), ..three };
+    let history = [presigned(1), consumed(3), closed.clone(), presigned(2)];
+    assert_eq!(used(&history), expected);
+    let more = ChainEvent::OrderConsumed { order: word(8), volume: U256::MAX };
+    assert_eq!(used(&[consumed(1), more]).consumed, U256::MAX, "no number is too great");
+    assert_eq!(used(&[closed]), OrderUse { closed: true, ..OrderUse::default() });
+}
+
+#[test]
+fn a_deal_is_what_its_making_says() {
+    assert_eq!(deal(&matched()), Some(DealMatch { request: word(0x55), volume: 3 }));
+    assert_eq!(deal(&started()), None);
+}
+
+#[test]
+fn a_deals_task_is_about_its_assets_as_they_are() {
+    let bought = bought_by(the_deal(), task_id(), order());
+    let bought = task(task_id(), None, &bought).unwrap().unwrap();
+    let asset = |byte: u8| Asset {
+        kind: sesame_domain::AssetKind::ProtectedData,
+        owner: who(byte),
+        epoch: u64::from(byte),
+        digest: word(byte),
+        uri: format!("/ipfs/{byte}"),
+    };
+    let (app, known) = (asset(41), asset(43));
+    let made = deal(&matched());
+    let row = deal_task(task_id(), bought.clone(), made, Some(&app), &[None, Some(known)]).unwrap();
+    let told = |snapshot: &AssetSnapshot| (snapshot.uri.clone(), snapshot.digest, snapshot.epoch);
+    assert_eq!(told(&row.app), ("/ipfs/41".to_owned(), word(41), 41));
+    assert_eq!(row.app.price, bought.app.price);
+    assert_eq!(row.data[0], bought.data[0], "what nobody knows is as the event says");
+    assert_eq!(told(&row.data[1]), ("/ipfs/43".to_owned(), word(43), 43));
+    assert_eq!(row.order.enclave, the_deal().enclave(word(41)));
+    assert_ne!(row.order.enclave, EnclaveId::default());
+
+    let unseen = deal_task(task_id(), bought.clone(), None, Some(&app), &[]);
+    assert_eq!(unseen.unwrap().app, row.app, "a deal older than the mirror");
+    let other = made.map(|made| DealMatch { volume: 4, ..made });
+    let refused = deal_task(task_id(), bought, other, Some(&app), &[]);
+    assert_eq!(refused, Err(ProjectError::OtherDeal(task_id())));
 }

@@ -3,8 +3,8 @@
 use alloy_primitives::{Address, B256, U256};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use sesame_domain::{
-    AssetId, AssetKind, AssetSnapshot, ChainEvent, EnclaveId, Grant, Order, TaskId, TaskStatus,
-    Terms,
+    AssetId, AssetKind, AssetSnapshot, ChainEvent, Deal, EnclaveId, Grant, Order, TaskId,
+    TaskStatus, Terms,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     gate::{CONTENTS, NAMES, OWNERS, REQUESTERS, SMS, enclave, worker},
     model::State,
 };
-use crate::testing::{asset, order, task, transferred, who};
+use crate::testing::{asset, bought_by, deal, matched, order, task, transferred, who, word};
 
 /// Seconds at which blocks, dates and wall clocks of these histories lie.
 pub(super) const SECONDS: std::ops::Range<u64> = 2200..2900;
@@ -25,7 +25,7 @@ pub(super) fn events(rng: &mut StdRng, state: &State) -> Vec<ChainEvent> {
     let registered = state.assets.contains_key(&about);
     let status = state.status(of);
     let live = status.is_some_and(|status| !status.is_final());
-    match rng.random_range(0..16) {
+    match rng.random_range(0..19) {
         0 if !registered => registration(rng, about),
         1 if registered => vec![content(rng, about)],
         2 if registered => {
@@ -47,8 +47,30 @@ pub(super) fn events(rng: &mut StdRng, state: &State) -> Vec<ChainEvent> {
         15 if status.is_some() => {
             vec![ChainEvent::GrantRevoked { task: of, index: rng.random_range(1..4) }]
         }
+        16 => vec![of_order(rng)],
+        17 if status.is_none() => vec![
+            matched(),
+            bought_by(Deal { index: rng.random_range(0..3), ..deal() }, of, ordered(rng)),
+        ],
+        // Of a task that is not there it says nothing.
+        18 if live || status.is_none() => vec![ChainEvent::TaskRevealing { task: of }],
         _ => Vec::new(),
     }
+}
+
+fn of_order(rng: &mut StdRng) -> ChainEvent {
+    let order = word(rng.random_range(1..=ENTITIES));
+    match rng.random_range(0..4) {
+        0 => ChainEvent::OrderClosed { order },
+        1 => ChainEvent::OrderPresigned { order, by: some(rng, &OWNERS) },
+        _ => ChainEvent::OrderConsumed { order, volume: U256::from(rng.random_range(0..9)) },
+    }
+}
+
+/// What a deal is about.
+fn ordered(rng: &mut StdRng) -> Order {
+    let mut some = || asset(rng.random_range(1..=ENTITIES));
+    Order { app: some(), data: vec![some()], worker: Address::ZERO, ..order() }
 }
 
 fn some<T: Copy>(rng: &mut StdRng, all: &[T]) -> T {
@@ -178,6 +200,7 @@ fn purchase(rng: &mut StdRng, state: &State, task: TaskId) -> ChainEvent {
         data: order.data.iter().map(|id| bought(*id)).collect(),
         requester: some(rng, &REQUESTERS),
         order: Box::new(order),
+        deal: None,
     }
 }
 

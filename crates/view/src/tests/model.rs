@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use sesame_domain::{
-    Asset, AssetId, Authorization, Block, ChainEvent, EnclaveId, EventAt, Facts, Journal, Registry,
-    Resource, Standing, Task, TaskId, TaskStatus,
+    Asset, AssetId, Authorization, Block, ChainEvent, DealMatch, EnclaveId, EventAt, Facts,
+    Journal, OrderUse, Registry, Resource, Standing, Task, TaskId, TaskStatus,
 };
 
 use crate::{BothViews, Cursor};
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) assets: BTreeMap<AssetId, Written<Asset>>,
     pub(super) words: BTreeMap<(AssetId, EnclaveId), Written<Authorization>>,
     pub(super) tasks: BTreeMap<TaskId, Written<Task>>,
+    pub(super) orders: BTreeMap<B256, OrderUse>,
+    pub(super) deals: BTreeMap<B256, DealMatch>,
     pub(super) journals: BTreeMap<Registry, Journal>,
 }
 
@@ -56,8 +58,10 @@ impl State {
 
     /// What the event means, written out once more.
     pub(super) fn take(&mut self, at: &EventAt) {
-        let journal = self.journals.entry(at.registry).or_default();
-        *journal = journal.fold(&at.image);
+        if let Some((registry, image)) = &at.journal {
+            let journal = self.journals.entry(*registry).or_default();
+            *journal = journal.fold(image);
+        }
         let number = self.block.number;
         match at.event.clone() {
             ChainEvent::AssetRegistered { asset, kind, digest, uri } => {
@@ -82,11 +86,18 @@ impl State {
             ChainEvent::EnclaveRevoked { asset, enclave } => {
                 self.words.insert((asset, enclave), (number, None));
             }
-            ChainEvent::TaskPurchased { task, requester, order, app, data } => {
+            ChainEvent::TaskPurchased { task, requester, order, app, data, deal } => {
                 let status = TaskStatus::Purchased;
                 let revoked_grants = Default::default();
-                let row = Task { requester, status, order: *order, app, data, revoked_grants };
+                let order = *order;
+                let mut row = Task { requester, status, order, app, data, revoked_grants, deal };
+                self.describe(&mut row);
                 self.tasks.insert(task, (number, Some(row)));
+            }
+            ChainEvent::TaskRevealing { task } => {
+                if let Some(row) = self.task(task) {
+                    row.status = TaskStatus::Revealing;
+                }
             }
             ChainEvent::TaskStarted { task } => {
                 self.task(task).unwrap().status = TaskStatus::Started;
@@ -106,7 +117,34 @@ impl State {
             ChainEvent::GrantRevoked { task, index } => {
                 self.task(task).unwrap().revoked_grants.insert(index);
             }
+            ChainEvent::DealMatched { deal, request, volume } => {
+                self.deals.insert(deal, DealMatch { request, volume });
+            }
+            ChainEvent::OrderConsumed { order, volume } => {
+                let order = self.orders.entry(order).or_default();
+                order.consumed = order.consumed.checked_add(volume).unwrap();
+            }
+            ChainEvent::OrderClosed { order } => {
+                self.orders.entry(order).or_default().closed = true
+            }
+            ChainEvent::OrderPresigned { order, by } => {
+                self.orders.entry(order).or_default().presigned_by = Some(by);
+            }
         }
+    }
+
+    /// A deal's task is about its assets as they are now.
+    fn describe(&self, task: &mut Task) {
+        let Some(deal) = &task.deal else { return };
+        let assets = std::iter::once(&task.order.app).chain(&task.order.data);
+        for (id, bought) in assets.zip(std::iter::once(&mut task.app).chain(&mut task.data)) {
+            if let Some(Asset { epoch, digest, uri, .. }) = self.owned(*id) {
+                bought.uri = uri.clone();
+                bought.digest = *digest;
+                bought.epoch = *epoch;
+            }
+        }
+        task.order.enclave = deal.enclave(task.app.digest);
     }
 
     fn standing(&self, id: AssetId, enclave: EnclaveId, changed_at: &mut u64) -> Standing {

@@ -1,13 +1,14 @@
 //! Blocks go in whole, come out whole, and nothing else gets in.
 
-use sesame_domain::{ChainEvent, TaskStatus};
+use alloy_primitives::U256;
+use sesame_domain::{ChainEvent, Deal, OrderUse, TaskStatus};
 
 use super::*;
 use crate::{
-    Snapshot,
+    BothViews, Snapshot,
     testing::{
-        self, ROWS, Scratch, at, authorized, block, block_on, enclave, order, purchased,
-        registered, row, task, transferred, who,
+        self, ROWS, Scratch, at, authorized, block, block_on, bought_by, deal, enclave, matched,
+        of_poco, order, purchased, registered, row, task, transferred, who, word,
     },
 };
 
@@ -173,7 +174,7 @@ fn journals_fold_every_event_in_order() {
     events.push(transferred(id(), who(1), who(2)));
     let expected = events
         .into_iter()
-        .fold(Journal::default(), |journal, event| journal.fold(&at(event).image));
+        .fold(Journal::default(), |journal, event| journal.fold(&at(event).journal.unwrap().1));
     let snapshot = snapshot(&scratch);
     assert_eq!(snapshot.journal(Registry::Assets).unwrap(), expected);
     assert_eq!(snapshot.journal(Registry::Whitelist).unwrap().sequence(), 1);
@@ -341,7 +342,7 @@ fn a_damaged_row_is_a_named_error_wherever_it_is_read() {
         check_damaged(scratch.view().snapshot().map(|_| ()), META);
         check_damaged(scratch.view().apply(&[block(12, Vec::new())]), META);
     }
-    for garbage in [&[0][..], &[5, 0], &[0, 40, 1], &[255, 1, 1]] {
+    for garbage in [&[0][..], &[7, 0], &[0, 40, 1], &[255, 1, 1]] {
         let scratch = busy();
         damage(&scratch, UNDO, garbage);
         check_damaged(scratch.view().unwind(10), UNDO);
@@ -390,4 +391,73 @@ fn an_interrupted_unwinding_is_finished_when_the_mirror_opens() {
     assert_ne!(scratch.dump(), before);
     scratch.reopen();
     assert_eq!(scratch.dump(), before);
+}
+
+/// A block of what contracts without a journal say.
+fn poco(number: u64, events: Vec<ChainEvent>) -> BlockEvents {
+    BlockEvents { events: events.into_iter().map(of_poco).collect(), ..block(number, Vec::new()) }
+}
+
+fn consumed(volume: u64) -> ChainEvent {
+    ChainEvent::OrderConsumed { order: word(8), volume: U256::from(volume) }
+}
+
+#[test]
+fn a_deals_task_lives_and_is_undone_with_its_orders() {
+    let scratch = Scratch::at_ten();
+    let born = [registration(), vec![matched(), consumed(3)]].concat();
+    scratch.view().apply(&[poco(11, born)]).unwrap();
+    let before = scratch.dump();
+    let bought = bought_by(deal(), task(1), order());
+    let started = ChainEvent::TaskStarted { task: task(1) };
+    let signed = ChainEvent::OrderPresigned { order: word(8), by: who(1) };
+    scratch.view().apply(&[poco(12, vec![bought, started, consumed(4), signed])]).unwrap();
+    let revealing = ChainEvent::TaskRevealing { task: task(1) };
+    let closed = ChainEvent::OrderClosed { order: word(8) };
+    scratch.view().apply(&[poco(13, vec![revealing, closed])]).unwrap();
+
+    let row = snapshot(&scratch).task(task(1)).unwrap().head.unwrap();
+    let app = snapshot(&scratch).asset(id()).unwrap().head.unwrap();
+    assert_eq!((row.status, row.deal.as_deref()), (TaskStatus::Revealing, Some(&deal())));
+    assert_eq!((&row.app.uri, row.app.digest), (&app.uri, app.digest), "filled in");
+    let presigned_by = Some(who(1));
+    let used = OrderUse { consumed: U256::from(7), closed: true, presigned_by };
+    let order_use = snapshot(&scratch).order_use(word(8)).unwrap();
+    assert_eq!(order_use, BothViews { head: used, confirmed: OrderUse::default() });
+    assert_eq!(snapshot(&scratch).order_use(word(9)).unwrap(), BothViews::default());
+    for registry in Registry::ALL {
+        assert_eq!(snapshot(&scratch).journal(registry).unwrap(), Journal::default());
+    }
+
+    scratch.view().unwind(11).unwrap();
+    assert_eq!(scratch.dump(), before);
+    assert_eq!(snapshot(&scratch).task(task(1)).unwrap(), BothViews::default());
+    let used = OrderUse { consumed: U256::from(3), ..OrderUse::default() };
+    assert_eq!(snapshot(&scratch).order_use(word(8)).unwrap().head, used);
+}
+
+#[test]
+fn a_task_of_another_deal_than_was_made_is_refused() {
+    let scratch = Scratch::at_ten();
+    scratch.view().apply(&[poco(11, vec![matched()])]).unwrap();
+    for deal in [Deal { size: 4, ..deal() }, Deal { first: 1, ..deal() }] {
+        let before = scratch.dump();
+        let bought = bought_by(deal, task(1), order());
+        let refused = scratch.view().apply(&[poco(12, vec![bought])]).unwrap_err();
+        assert_eq!(cause(&refused), Some(&ProjectError::OtherDeal(task(1))));
+        assert_eq!(scratch.dump(), before);
+    }
+}
+
+#[test]
+fn tasks_of_others_are_no_concern_of_a_mirror_without_journals() {
+    let scratch = Scratch::at_ten();
+    let expired = ChainEvent::TaskExpired { task: task(9) };
+    scratch.view().apply(&[poco(11, vec![expired.clone()])]).unwrap();
+    assert_eq!(snapshot(&scratch).task(task(9)).unwrap(), BothViews::default());
+    let (rows, untouched) = (scratch.dump_of(&ROWS), Scratch::at_ten());
+    untouched.view().apply(&[block(11, Vec::new())]).unwrap();
+    assert_eq!(rows, untouched.dump_of(&ROWS), "not even a tombstone");
+    let refused = scratch.view().apply(&[block(12, vec![expired])]).unwrap_err();
+    assert_eq!(cause(&refused), Some(&ProjectError::TaskUnknown(task(9))), "ours are all known");
 }

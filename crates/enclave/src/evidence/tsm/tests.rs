@@ -1,207 +1,196 @@
-//! A thread plays the kernel, as far as pipes allow: every file is a pipe, so what is read is made at that moment, and each write
-//! counts. It does not show how the kernel makes the files with the folder, what its errors are numbered, or that nobody else
-//! reaches the folder.
+//! The kernel is played by a file system ([`kernel`]) that the launcher cannot tell from it.
 
-use std::{
-    os::unix::fs::OpenOptionsExt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
+mod fuse;
+mod kernel;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use std::time::Instant;
 
+use self::kernel::{Blobs, Driver, Kernel};
 use super::*;
+use crate::evidence::{Attester, Kind, Platform};
 
-/// `outblob` and `auxblob`.
-type Blobs = (Vec<u8>, Vec<u8>);
-
-/// Makes them from what was written.
-type Make = Box<dyn Fn(&[u8]) -> Blobs + Send>;
-
-/// The kernel's side of one report.
-struct Report {
-    folder: PathBuf,
-    inblob: File,
-    generation: u64,
-    written: Option<Vec<u8>>,
-    /// How often somebody else writes just before the report is read.
-    others: u64,
-    make: Make,
+/// A kernel with the driver of this name, whose reports are made so.
+fn kernel(name: &'static str, report: impl Fn(&[u8]) -> Blobs + Send + 'static) -> Option<Kernel> {
+    Kernel::with(Some(Driver { name, report: Box::new(move |inblob| Ok(report(inblob))) }))
 }
 
-impl Report {
-    /// Takes notice of what was written since.
-    fn commit(&mut self) {
-        let mut chunk = [0; 65];
-        while let Ok(read @ 1..) = self.inblob.read(&mut chunk) {
-            assert_eq!(read, 64, "one write, of as many bytes as the kernel takes at most");
-            self.generation += 1;
-            self.written = Some(chunk[..read].to_vec());
-        }
-    }
-
-    fn answer(&mut self, name: &str, provider: &str) -> Vec<u8> {
-        self.commit();
-        if name == "outblob" && self.others > 0 {
-            self.others -= 1;
-            self.generation += 1;
-            self.written = Some(vec![0xee; 64]);
-        }
-        let blobs = || self.written.as_deref().map(&self.make).unwrap_or_default();
-        match name {
-            "provider" => format!("{provider}\n").into(),
-            "generation" => format!("{}\n", self.generation).into(),
-            "outblob" => blobs().0,
-            _ => blobs().1,
-        }
-    }
+fn tdx() -> Option<Kernel> {
+    kernel("tdx_guest", |inblob| ([b"quote over ", inblob].concat(), Vec::new()))
 }
 
-fn pipe(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-}
-
-/// Puts a new pipe in place of one that somebody has open.
-fn renew(path: &Path) {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let new = path.with_extension(format!("new-{number}"));
-    pipe(&new);
-    fs::rename(&new, path).unwrap();
-}
-
-/// Gives a folder the files of a report.
-fn serve(
-    folder: &Path,
-    provider: &'static str,
-    others: u64,
-    make: impl Fn(&[u8]) -> Blobs + Send + 'static,
-) {
-    for name in ["inblob", "provider", "generation", "outblob", "auxblob"] {
-        pipe(&folder.join(name));
-    }
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let inblob = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(nonblocking)
-        .open(folder.join("inblob"))
-        .unwrap();
-    let folder = folder.to_owned();
-    let report = Report {
-        folder: folder.clone(),
-        inblob,
-        generation: 7,
-        written: None,
-        others,
-        make: Box::new(make),
-    };
-    let report = Arc::new(Mutex::new(report));
-    for name in ["provider", "generation", "outblob", "auxblob"] {
-        let (path, report) = (folder.join(name), Arc::clone(&report));
-        thread::spawn(move || {
-            // Opening waits for a reader; the test's end removes the folder.
-            while let Ok(mut reader) = OpenOptions::new().write(true).open(&path) {
-                let mut report = report.lock().unwrap();
-                if !report.folder.exists() {
-                    return;
-                }
-                renew(&path);
-                let _ = reader.write_all(&report.answer(name, provider));
-            }
-        });
-    }
-}
-
-fn tdx(others: u64) -> (tempfile::TempDir, Entry) {
-    let root = tempfile::tempdir().unwrap();
-    let entry = Entry::make(root.path()).unwrap();
-    serve(&entry.0, "tdx_guest", others, |inblob| ([b"quote over ", inblob].concat(), Vec::new()));
-    (root, entry)
-}
-
-fn quote(entry: &Entry) -> Result<Vec<u8>, EvidenceError> {
-    let evidence = entry.evidence(Provider::Tdx, &[7; 64])?;
+fn quote(kernel: &Kernel) -> Result<Vec<u8>, EvidenceError> {
+    let evidence = Tsm::open(kernel.root())?.evidence(&[7; 64])?;
     let evidence: QuoteEvidence = serde_json::from_value(evidence).unwrap();
     Ok(evidence.bytes().unwrap())
 }
 
+fn expected() -> Vec<u8> {
+    [b"quote over ", &[7; 64][..]].concat()
+}
+
 #[test]
 fn a_quote_is_over_what_was_written() {
-    let (_root, entry) = tdx(0);
-    assert_eq!(entry.provider().unwrap(), Provider::Tdx);
-    let expected = [b"quote over ", &[7; 64][..]].concat();
-    assert_eq!(quote(&entry).unwrap(), expected);
-    assert_eq!(quote(&entry).unwrap(), expected, "and once more");
+    let Some(kernel) = tdx() else { return };
+    assert_eq!(quote(&kernel).unwrap(), expected());
+    assert_eq!(quote(&kernel).unwrap(), expected(), "and once more");
+    assert_eq!(kernel.folders(), 0, "nothing is left");
 }
 
 #[test]
-fn a_report_that_others_spoilt_is_asked_for_again() {
-    let (_root, entry) = tdx(3);
-    assert_eq!(quote(&entry).unwrap(), [b"quote over ", &[7; 64][..]].concat());
-}
-
-#[test]
-fn a_report_that_others_always_spoil_is_refused() {
-    let (_root, entry) = tdx(u64::MAX);
-    let refused = quote(&entry).unwrap_err();
-    assert!(matches!(refused, EvidenceError::Contended), "{refused}");
-}
-
-#[test]
-fn nothing_is_no_report() {
-    let root = tempfile::tempdir().unwrap();
-    let entry = Entry::make(root.path()).unwrap();
-    serve(&entry.0, "tdx_guest", 0, |_| (Vec::new(), Vec::new()));
-    let refused = quote(&entry).unwrap_err();
-    assert!(matches!(refused, EvidenceError::NoReport(_)), "{refused}");
+fn each_platform_opens_the_kernels_reports_and_no_others() {
+    for (name, provider, own, other) in [
+        ("tdx_guest", Provider::Tdx, Platform::Tdx, Platform::Snp),
+        ("sev_guest", Provider::Snp, Platform::Snp, Platform::Tdx),
+    ] {
+        let Some(kernel) = kernel(name, |_| Blobs::default()) else { return };
+        let found = || Attester(Kind::Tsm(Tsm { root: kernel.root().to_owned(), provider }));
+        assert_eq!(own.attester(Some(kernel.root())).unwrap(), found());
+        assert_eq!(Platform::Auto.attester(Some(kernel.root())).unwrap(), found());
+        assert_eq!(found().tee().to_string(), own.to_string());
+        let refused = other.attester(Some(kernel.root())).unwrap_err();
+        assert!(matches!(refused, EvidenceError::Provider { .. }), "{refused}");
+        assert!(refused.to_string().contains(name), "{refused}");
+        assert!(Platform::Gramine.attester(Some(kernel.root())).is_err());
+        assert_eq!(kernel.folders(), 0, "nothing is left");
+    }
 }
 
 #[test]
 fn another_provider_is_refused_by_name() {
-    let root = tempfile::tempdir().unwrap();
-    let entry = Entry::make(root.path()).unwrap();
-    serve(&entry.0, "arm_cca_guest", 0, |_| (Vec::new(), Vec::new()));
-    let refused = entry.provider().unwrap_err();
-    assert!(refused.to_string().contains("arm_cca_guest"), "{refused}");
+    let Some(kernel) = kernel("arm_cca_guest", |_| Blobs::default()) else { return };
+    for platform in [Platform::Auto, Platform::Tdx, Platform::Snp] {
+        let refused = platform.attester(Some(kernel.root())).unwrap_err().to_string();
+        assert!(refused.contains("arm_cca_guest") && refused.contains("--tee"), "{refused}");
+    }
+}
 
-    let tsm = Tsm { root: root.path().to_owned(), provider: Provider::Snp };
-    let refused = tsm.that_is(Provider::Tdx).unwrap_err();
-    assert!(refused.to_string().contains("sev_guest"), "{refused}");
+#[test]
+fn a_report_that_others_spoilt_is_asked_for_again() {
+    let Some(kernel) = tdx() else { return };
+    kernel.others_write(3);
+    assert_eq!(quote(&kernel).unwrap(), expected());
+}
+
+#[test]
+fn a_report_that_others_always_spoil_is_refused() {
+    let Some(kernel) = tdx() else { return };
+    kernel.others_write(u64::MAX);
+    let refused = quote(&kernel).unwrap_err();
+    assert!(matches!(refused, EvidenceError::Contended), "{refused}");
+    assert_eq!(kernel.folders(), 0, "nothing is left");
+}
+
+/// Closing a file tells of no error: a write may be lost without a word, and the report be of what was written before.
+#[test]
+fn a_write_that_the_kernel_did_not_take_is_noticed() {
+    let Some(kernel) = tdx() else { return };
+    kernel.refuse("inblob", Errno::BUSY, 3);
+    assert_eq!(quote(&kernel).unwrap(), expected());
+    let entry = Entry::make(kernel.root()).unwrap();
+    entry.evidence(Provider::Tdx, &[1; 64]).unwrap();
+    kernel.refuse("inblob", Errno::BUSY, 3);
+    let evidence = entry.evidence(Provider::Tdx, &[7; 64]).unwrap();
+    let evidence: QuoteEvidence = serde_json::from_value(evidence).unwrap();
+    assert_eq!(evidence.bytes().unwrap(), expected());
+    kernel.refuse("inblob", Errno::BUSY, u64::MAX);
+    let refused = entry.evidence(Provider::Tdx, &[8; 64]).unwrap_err();
+    assert!(matches!(refused, EvidenceError::Contended), "{refused}");
+}
+
+#[test]
+fn a_report_may_be_longer_than_a_page_and_not_endless() {
+    for (length, fits) in [(4096, true), (4097, true), (300_000, true), (MAX_BLOB + 1, false)] {
+        let long = move |_: &[u8]| (vec![3; usize::try_from(length).unwrap()], Vec::new());
+        let Some(kernel) = kernel("tdx_guest", long) else { return };
+        match quote(&kernel) {
+            Ok(quote) => assert!(fits && quote.len() as u64 == length && quote[4000] == 3),
+            Err(EvidenceError::NoReport(_)) => assert!(!fits, "{length}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_no_report() {
+    let Some(kernel) = kernel("tdx_guest", |_| Blobs::default()) else { return };
+    let refused = quote(&kernel).unwrap_err();
+    assert!(matches!(refused, EvidenceError::NoReport(_)), "{refused}");
+}
+
+#[test]
+fn the_kernels_refusals_are_told_with_what_mends_them() {
+    for (what, errno, told) in [
+        ("mkdir", Errno::ACCESS, "as root"),
+        ("mkdir", Errno::PERM, "as root"),
+        ("mkdir", Errno::ROFS, "can be written"),
+        ("mkdir", Errno::NXIO, "load the module"),
+        ("mkdir", Errno::EXIST, "somebody else"),
+        ("mkdir", Errno::NOMEM, "its log"),
+        ("provider", Errno::NXIO, "load the module"),
+        ("generation", Errno::IO, "the host gives no report"),
+        ("open inblob", Errno::ACCESS, "as root"),
+        ("outblob", Errno::INVAL, "compare the kernel's version"),
+        ("outblob", Errno::FBIG, "compare the kernel's version"),
+        ("outblob", Errno::IO, "the host gives no report"),
+        ("outblob", Errno::TIMEDOUT, "quote generation service"),
+        ("outblob", Errno::NXIO, "load the module"),
+    ] {
+        let Some(kernel) = tdx() else { return };
+        kernel.refuse(what, errno, u64::MAX);
+        let refused = quote(&kernel).unwrap_err();
+        let EvidenceError::Kernel { path, source, .. } = &refused else { panic!("{refused}") };
+        assert!(path.starts_with(kernel.root()), "{}", path.display());
+        assert_eq!(source.raw_os_error(), Some(errno.raw_os_error()), "{what}: {source}");
+        assert!(refused.to_string().contains(told), "{what}: {refused}");
+        assert_eq!(kernel.folders(), 0, "{what}: nothing is left");
+    }
+}
+
+#[test]
+fn a_driver_that_takes_no_such_report_data_is_told() {
+    let report = Box::new(|_: &[u8]| Err(Errno::INVAL));
+    let Some(kernel) = Kernel::with(Some(Driver { name: "tdx_guest", report })) else { return };
+    let refused = quote(&kernel).unwrap_err().to_string();
+    assert!(refused.contains("outblob: its driver takes no such request"), "{refused}");
+}
+
+#[test]
+fn without_a_driver_or_a_kernel_that_knows_one_there_are_no_reports() {
+    let Some(kernel) = Kernel::with(None) else { return };
+    let refused = Platform::Auto.attester(Some(kernel.root())).unwrap_err().to_string();
+    assert!(refused.contains("load the module tdx_guest or sev-guest"), "{refused}");
+    let nowhere = kernel.root().join("nowhere");
+    let refused = Platform::Tdx.attester(Some(&nowhere)).unwrap_err().to_string();
+    assert!(refused.contains("mount configfs"), "{refused}");
+}
+
+#[test]
+fn what_the_kernel_is_too_busy_for_is_tried_again_and_nothing_else_is() {
+    for what in ["provider", "generation", "open inblob", "outblob"] {
+        for errno in [Errno::BUSY, Errno::AGAIN] {
+            let Some(kernel) = tdx() else { return };
+            kernel.refuse(what, errno, 3);
+            assert_eq!(quote(&kernel).unwrap(), expected(), "{what}");
+        }
+        let Some(kernel) = tdx() else { return };
+        kernel.refuse(what, Errno::INVAL, 1);
+        quote(&kernel).unwrap_err();
+        assert_eq!(quote(&kernel).unwrap(), expected(), "it was asked once");
+    }
+    let Some(kernel) = tdx() else { return };
+    kernel.refuse("outblob", Errno::BUSY, u64::MAX);
+    let begun = Instant::now();
+    let refused = quote(&kernel).unwrap_err().to_string();
+    assert!(refused.contains("busy with another report"), "{refused}");
+    assert!(begun.elapsed() >= PAUSE * 50, "it has patience");
 }
 
 #[test]
 fn a_folder_without_files_is_an_error_and_does_not_stay() {
     let root = tempfile::tempdir().unwrap();
     let refused = Tsm::open(root.path()).unwrap_err();
-    assert!(matches!(refused, EvidenceError::Io { .. }), "{refused}");
+    assert!(matches!(refused, EvidenceError::Kernel { .. }), "{refused}");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-}
-
-#[test]
-fn a_busy_kernel_is_tried_again_and_other_errors_are_not() {
-    let asked = std::cell::Cell::new(0);
-    let busy_until = |last: usize, kind: ErrorKind| {
-        asked.set(0);
-        patiently(|| {
-            asked.set(asked.get() + 1);
-            if asked.get() < last { Err(kind.into()) } else { Ok(asked.get()) }
-        })
-    };
-    // As the kernel numbers them: EBUSY, EINTR, EWOULDBLOCK.
-    for number in [16, 4, 11] {
-        let kind = io::Error::from_raw_os_error(number).kind();
-        assert_eq!(busy_until(3, kind).unwrap(), 3, "{number}");
-    }
-    // EINVAL, ENXIO, EACCES.
-    for number in [22, 6, 13] {
-        let kind = io::Error::from_raw_os_error(number).kind();
-        assert!(busy_until(3, kind).is_err());
-        assert_eq!(asked.get(), 1, "{number}");
-    }
 }
 
 /// A table with these certificates.
@@ -253,9 +242,7 @@ mod simulated {
     #[test]
     fn reports_of_snp_come_with_their_certificate() {
         let root = Root::make(1_800_000_000);
-        let folder = tempfile::tempdir().unwrap();
-        let entry = Entry::make(folder.path()).unwrap();
-        serve(&entry.0, "sev_guest", 1, move |inblob| {
+        let report = move |inblob: &[u8]| {
             let document = root.evidence(Imitated::Snp, &[5; 32], inblob.try_into().unwrap());
             let evidence = SnpEvidence::parse(&document).unwrap();
             let guid = match evidence.signing_key() {
@@ -264,13 +251,19 @@ mod simulated {
             };
             let certificate = evidence.certificate().unwrap_or(b"a certificate");
             (evidence.report().to_vec(), table(&[(&guid, certificate)]))
-        });
-        assert_eq!(entry.provider().unwrap(), Provider::Snp);
-        let document = entry.evidence(Provider::Snp, &[7; 64]).unwrap();
+        };
+        let Some(kernel) = kernel("sev_guest", report) else { return };
+        kernel.others_write(1);
+        let tsm = Tsm::open(kernel.root()).unwrap();
+        assert_eq!(tsm.provider, Provider::Snp);
+        let document = tsm.evidence(&[7; 64]).unwrap();
         let Evidence::Snp(evidence) = Evidence::parse("snp", &document).unwrap() else {
             panic!("{document}")
         };
         assert_eq!(evidence.report()[0x50..0x90], [7; 64]);
         assert!(evidence.certificate().is_some());
+        kernel.refuse("auxblob", Errno::IO, 1);
+        let refused = tsm.evidence(&[7; 64]).unwrap_err();
+        assert!(refused.to_string().contains("auxblob"), "{refused}");
     }
 }
