@@ -242,6 +242,11 @@ async fn an_identity_that_was_stolen_is_given_up() {
     let task = world.buy(&order).await;
     world.begin(task).await;
     world.node.mine(world.confirmations()).await;
+    let head = world.node.head().await.number;
+    eventually("the new one follows", async || {
+        sms.status().await.head.filter(|block| block.number >= head)
+    })
+    .await;
     let released = eventually("the new one releases", async || {
         app_secret(&world, &sms, scene.build, task).await
     });

@@ -8,13 +8,10 @@ use sesame_sms::{Config, ServeError};
 use sesame_tests::{Launch, Node, Program, Scene, Sms, Truth, World, codes_of};
 use sesame_view::{SCHEMA_VERSION, View};
 
-/// The tables of an index.
-pub(crate) const TABLES: [&str; 8] =
-    ["assets", "authorizations", "tasks", "journals", "holdings", "headers", "undo", "meta"];
-
 /// The database under an index, for whoever wants to spoil it.
 pub(crate) fn raw(index: &Path) -> DB {
-    DB::open_cf(&DbOptions::default(), index, TABLES).unwrap()
+    let options = DbOptions::default();
+    DB::open_cf(&options, index, DB::list_cf(&options, index).unwrap()).unwrap()
 }
 
 fn set_schema(index: &Path, schema: u32) {

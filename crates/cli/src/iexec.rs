@@ -56,7 +56,7 @@ pub(crate) struct IexecArgs {
     #[arg(long, value_name = "URL", requires = "iexec_pipeline")]
     iexec_session_storage: Option<Url>,
     /// Where workers are told to get their sessions; at the storage by default.
-    #[arg(long, value_name = "ADDRESS", requires = "iexec_pipeline")]
+    #[arg(long, value_name = "URL", requires = "iexec_pipeline")]
     iexec_provisioning_url: Option<String>,
     /// Has what is on IPFS, at /ipfs below it. Without it, or when it does not answer within 10 s, the tasks of bulks get no
     /// datasets.

@@ -149,9 +149,13 @@ impl Chains {
     }
 }
 
-/// The certificates of a chain in PEM, the platform's first.
+/// The certificates of a chain in PEM, the platform's first; none where another reader could find other ones in the same text, as
+/// in a certificate that begins within a line.
 pub(super) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()
+    let read: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    let marks = |mark: &[u8]| pem.windows(mark.len()).filter(|part| *part == mark).count();
+    let all = [b"-----BEGIN".as_slice(), b"-----END"].map(marks) == [read.len(); 2];
+    all.then_some(read)
 }
 
 /// What Intel's extension of a PCK certificate says.
@@ -200,6 +204,25 @@ mod tests {
             let tdx = name.starts_with("tdx");
             assert_eq!(platform, DcapPlatform { tdx, fmspc, ca }, "{name}");
             assert_eq!(Some(&root), chain.last(), "{name}");
+        }
+    }
+
+    /// A bug that fuzzing found: two readers found two chains in one text, so that what was verified was not signed.
+    #[test]
+    fn a_certificate_that_begins_within_a_line_is_unreadable() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/evidence");
+        let quote = Quote::parse(&fs::read(folder.join("sgx_quote")).unwrap()).unwrap();
+        let chain = String::from_utf8(quote.raw_cert_chain().unwrap().to_vec()).unwrap();
+        assert_eq!(certificates(chain.as_bytes()).unwrap().len(), 3);
+        for (from, to) in [
+            ("-----END CERTIFICATE-----\n-----BEGIN", "-----END CERTIFICATE-----z-----BEGIN"),
+            ("\n-----END CERTIFICATE-----", "-----END CERTIFICATE-----"),
+            ("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----"),
+            ("-----BEGIN CERTIFICATE-----", "-----BEGIN X509 CRL-----"),
+        ] {
+            let altered = chain.replacen(from, to, 1);
+            assert_ne!(altered, chain);
+            assert_eq!(certificates(altered.as_bytes()), None, "{to}");
         }
     }
 }
