@@ -315,9 +315,10 @@ async fn what_a_reorg_takes_back_was_never_said() {
     for task in before {
         assert_eq!(index.status(task).is_some(), after.contains(&task));
     }
-    let workerpools = chain.deployment.workerpool_registry;
-    let workerpool = minted(&chain, workerpools).await[0];
-    sell(&chain, workerpools, workerpool).await;
+    // What was minted first is left.
+    let apps = chain.deployment.app_registry;
+    let app = minted(&chain, apps).await[0];
+    sell(&chain, apps, app).await;
     index.caught_up(&chain).await;
     agrees(&chain, &index).await;
     let read = truth(&chain).await;
