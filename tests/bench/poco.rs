@@ -15,12 +15,11 @@ use alloy::{
 use alloy_primitives::eip191_hash_message;
 use anyhow::Context as _;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-use sesame_domain::{Resource, TaskId};
+use sesame_domain::{Framework, Resource, TaskId};
 use sesame_iexec::{
     challenge::{self, signed_by},
     poco::Deployment,
     session::Description,
-    tag::framework,
 };
 use sesame_indexer::Backfill;
 use sesame_protocol::signature::Signer;
@@ -191,9 +190,8 @@ impl Request {
 
     /// As the service does: a snapshot, the facts of both views, two signatures, the decision, and which secrets the session needs.
     fn by_index(&self, view: &View) -> anyhow::Result<Duration> {
-        let names_a_tee = |tag| framework(tag).is_some();
         let start = Instant::now();
-        let asked = DealAsked { task: self.task, names_a_tee, now: now() };
+        let asked = DealAsked { task: self.task, now: now() };
         let snapshot = view.snapshot()?.context("blocks were mirrored")?;
         let facts = snapshot.facts(self.task, None, Resource::Bundle)?;
         let known = facts.head.task.as_ref().and_then(|task| task.deal.as_ref());
@@ -220,7 +218,7 @@ impl Request {
         let task = hub.viewTaskABILegacy(self.task.0).call().await?;
         anyhow::ensure!(task.status == 1, "{} is not active", self.task);
         let deal = hub.viewDeal(task.dealid).call().await?;
-        anyhow::ensure!(framework(deal.tag).is_some(), "{} is for no TEE", self.task);
+        anyhow::ensure!(Framework::of_tag(deal.tag).is_some(), "{} is for no TEE", self.task);
         self.is_signed_for(deal.workerpool.owner)?;
         let task = hub.viewTaskABILegacy(self.task.0).call().await?;
         let deal = hub.viewDeal(task.dealid).call().await?;

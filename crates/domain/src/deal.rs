@@ -2,13 +2,10 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 
-use crate::EnclaveId;
+use crate::{EnclaveId, Framework};
 
 /// Opens what is hashed for [`Deal::enclave`], so that no other hash is one.
 const TDX_DOMAIN: &[u8] = b"sesame: an iExec app of this checksum in Intel TDX";
-
-/// The low four bits of a tag that asks for Intel TDX.
-const TDX: u8 = 0x9;
 
 /// Of which deal a task is a run, and what the deal says beside the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +31,17 @@ pub struct Deal {
 }
 
 impl Deal {
+    /// The TEE that its tag names, if it does.
+    #[must_use]
+    pub fn framework(&self) -> Option<Framework> {
+        Framework::of_tag(self.tag)
+    }
+
     /// What stands for the enclave where no whitelist knows any: the app of this checksum in the TEE that the tag names. Zero unless
     /// that is Intel TDX.
     #[must_use]
     pub fn enclave(&self, checksum: B256) -> EnclaveId {
-        if self.tag.0[31] & 0xf == TDX {
+        if self.framework() == Some(Framework::Tdx) {
             EnclaveId(keccak256([TDX_DOMAIN, checksum.as_slice()].concat()))
         } else {
             EnclaveId::default()

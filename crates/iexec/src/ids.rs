@@ -1,4 +1,4 @@
-//! What PoCo's deals, tasks and orders hash to.
+//! What PoCo's tasks and orders hash to.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
@@ -53,20 +53,10 @@ impl DatasetOrder {
     }
 }
 
-/// A deal: `keccak256(hash of the request order ‖ what of that order was consumed before)`; the second is the deal's `botFirst`.
-#[must_use]
-pub fn deal_id(request_hash: B256, first: u64) -> B256 {
-    pair(request_hash, first)
-}
-
 /// A task: `keccak256(deal ‖ index)`, counted from the deal's `botFirst`, not from 0.
 #[must_use]
-pub fn task_id(deal: B256, index: u64) -> TaskId {
-    TaskId(pair(deal, index))
-}
-
-fn pair(hash: B256, number: u64) -> B256 {
-    keccak256([hash.0, U256::from(number).to_be_bytes()].concat())
+pub fn task_id(deal: B256, index: U256) -> TaskId {
+    TaskId(keccak256([deal.0, index.to_be_bytes()].concat()))
 }
 
 #[cfg(test)]
@@ -127,19 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn deals_and_tasks_have_the_ids_of_the_chain() {
+    fn tasks_have_the_ids_of_the_chain() {
         let deal = B256::repeat_byte(0x33);
         let tasks = [
             b256!("a2198913505ba0684e7b9125ca79002c1058535fa2266e5471bd84ae2a18dbf5"),
             b256!("cf61c38d3656d57548ac113ddddca3959b0b3fa4bae50b2232563fd725b5a3fb"),
         ];
         for (index, expected) in (0..).zip(tasks) {
-            assert_eq!(task_id(deal, index), TaskId(expected));
+            assert_eq!(task_id(deal, U256::from(index)), TaskId(expected));
         }
-        assert_eq!(
-            deal_id(B256::repeat_byte(0x55), 0),
-            b256!("16cb43d034ed6e80566ab57c4dd5697e92d5a8866db3f0ec1bfc47ad711ba7c9")
-        );
-        assert_ne!(deal_id(B256::repeat_byte(0x55), 1), deal_id(B256::repeat_byte(0x55), 0));
     }
 }

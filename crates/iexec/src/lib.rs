@@ -8,4 +8,3 @@ pub mod params;
 pub mod pipeline;
 pub mod poco;
 pub mod session;
-pub mod tag;

@@ -2,8 +2,7 @@
 //! file that configures it.
 
 use serde::{Deserialize, Serialize};
-
-use crate::tag::Framework;
+use sesame_domain::Framework;
 
 /// The parts of a session that are the operator's, in one version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -372,5 +372,5 @@ pub(crate) fn deal_claim(issued: Address) -> SessionClaim {
 
 /// The question about [`the_task`].
 pub(crate) fn deal_asked() -> DealAsked {
-    DealAsked { task: the_task(), names_a_tee: |tag| tag.0[31] & 0xf == 0x9, now: NOW }
+    DealAsked { task: the_task(), now: NOW }
 }

@@ -1,7 +1,7 @@
 //! Tasks: what a deal says about one of its runs.
 
-use alloy::primitives::{Address, B256, U256, keccak256};
-use sesame_domain::{AssetId, AssetSnapshot, ChainEvent, Deal, EnclaveId, Grant, Order, TaskId};
+use alloy::primitives::{Address, B256, U256};
+use sesame_domain::{AssetId, AssetSnapshot, ChainEvent, Deal, EnclaveId, Grant, Order};
 
 use super::{
     abi::{self, IHub},
@@ -9,7 +9,7 @@ use super::{
     read::{Reader, Stop},
     text,
 };
-use crate::params::DealParams;
+use crate::{ids::task_id, params::DealParams};
 
 /// A task that was initialized: bought and started at once. Of a run whose number is beyond all counting nothing is said.
 pub(super) fn initialized(
@@ -18,8 +18,8 @@ pub(super) fn initialized(
     event: &IHub::TaskInitialize,
 ) -> Result<Vec<ChainEvent>, Stop> {
     let said = reader.ask(hub, &IHub::viewTaskCall { id: event.taskid })?;
-    let run = [said.dealid, said.idx.into()].concat();
-    if keccak256(run) != event.taskid {
+    let task = task_id(said.dealid, said.idx);
+    if task.0 != event.taskid {
         return Err(Stop::lie(hub, "the task's deal and number do not hash to its id"));
     }
     let deal = reader.ask(hub, &IHub::viewDealCall { id: said.dealid })?;
@@ -27,7 +27,6 @@ pub(super) fn initialized(
     let (Ok(index), Ok(first)) = (u64::try_from(said.idx), u64::try_from(deal.botFirst)) else {
         return Ok(Vec::new());
     };
-    let task = TaskId(event.taskid);
     let bought = ChainEvent::TaskPurchased {
         task,
         requester: deal.requester,

@@ -19,7 +19,7 @@ use std::{
 
 use alloy_primitives::{Address, B256};
 use serde::Serialize;
-use sesame_domain::{AssetId, AssetSnapshot, Deal, IexecSecret, Task, TaskId};
+use sesame_domain::{AssetId, AssetSnapshot, Deal, Framework, IexecSecret, Task, TaskId};
 use zeroize::Zeroizing;
 
 pub use environment::{Environment, Value};
@@ -29,7 +29,6 @@ use crate::{
     bulk::SliceDataset,
     params::DealParams,
     pipeline::{Compute, Pipeline},
-    tag::{Framework, framework},
 };
 
 /// The form of the document.
@@ -84,7 +83,7 @@ impl<'a> Description<'a> {
     /// [`SessionError::NoTaskDescription`] if it is not of a deal, [`SessionError::NoTeeFramework`] if that is not for TDX.
     pub fn of(id: TaskId, task: &'a Task, worker: Address) -> Result<Self, SessionError> {
         let deal = task.deal.as_deref().ok_or(SessionError::NoTaskDescription)?;
-        if framework(deal.tag) != Some(Framework::Tdx) {
+        if deal.framework() != Some(Framework::Tdx) {
             return Err(SessionError::NoTeeFramework);
         }
         let address = |id: AssetId| id.address().ok_or(SessionError::NoTaskDescription);

@@ -223,8 +223,10 @@ fn decide(
         Ok(release) => release,
         Err(reasons) => {
             let names: Vec<_> = reasons.iter().map(DealDenial::name).collect();
-            let record = Box::new(wanted.record(&facts, asked.now, Vec::new(), names));
-            return Ok(Outcome::Denied { reasons, record });
+            let mut record = wanted.record(&facts, asked.now, Vec::new(), names);
+            // Anybody may sign as a worker: kept is what the scheduler signed, or strangers would fill the disk.
+            record.receipt = record.receipt.filter(|_| claim.scheduler.is_some());
+            return Ok(Outcome::Denied { reasons, record: Box::new(record) });
         }
     };
     let task = release.task().clone();

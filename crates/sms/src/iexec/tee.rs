@@ -7,11 +7,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use sesame_domain::{Facts, Resource, TaskId};
-use sesame_iexec::{
-    challenge::{self, signed_by},
-    tag::{Framework, framework},
-};
+use sesame_domain::{Facts, Framework, Resource, TaskId};
+use sesame_iexec::challenge::{self, signed_by};
 use sesame_vault::{ChallengeGrant, DealAsked, DealDenial, authorize_challenge};
 use sesame_view::{BothViews, Snapshot};
 
@@ -110,7 +107,7 @@ pub(super) fn facts(snapshot: &Snapshot<'_>, task: TaskId) -> Result<BothViews<F
 
 /// The question about a task, now.
 pub(super) fn asked(task: TaskId) -> DealAsked {
-    DealAsked { task, names_a_tee: |tag| framework(tag).is_some(), now: clock::now() }
+    DealAsked { task, now: clock::now() }
 }
 
 /// Who has to sign for the workerpool.

@@ -27,8 +27,6 @@ use super::common::{Clock, agreed, not_running};
 pub struct DealAsked {
     /// The task.
     pub task: TaskId,
-    /// Whether a deal's tag names a TEE.
-    pub names_a_tee: fn(B256) -> bool,
     /// Wall clock, seconds since 1970.
     pub now: u64,
 }
@@ -273,20 +271,15 @@ fn decide(
 ) -> Result<(), Vec<DealDenial>> {
     let clock = Clock::new(&head.at, asked.now);
     let reasons = agreed(
-        refusals(asked, head, claim, clock),
-        || refusals(asked, confirmed, claim, clock),
+        refusals(head, claim, clock),
+        || refusals(confirmed, claim, clock),
         || DealDenial::NotYetConfirmed { block: head.changed_at, confirmed: confirmed.at.number },
     );
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
 /// Every reason that one view has against the claim.
-fn refusals(
-    asked: &DealAsked,
-    facts: &Facts,
-    claim: Option<&Claim>,
-    clock: Clock,
-) -> Vec<DealDenial> {
+fn refusals(facts: &Facts, claim: Option<&Claim>, clock: Clock) -> Vec<DealDenial> {
     let known = facts.task.as_ref().and_then(|task| Some((task, task.deal.as_deref()?)));
     let Some((task, deal)) = known else { return vec![DealDenial::TaskUnknown] };
     let mut reasons: Vec<_> =
@@ -294,7 +287,7 @@ fn refusals(
     if deal.start_time == 0 {
         reasons.push(DealDenial::DealUnknown);
     }
-    if !(asked.names_a_tee)(deal.tag) {
+    if deal.framework().is_none() {
         reasons.push(DealDenial::NoTee { tag: deal.tag });
     }
     if claim.is_some_and(|claim| claim.signer != Some(deal.scheduler)) {

@@ -132,6 +132,7 @@ impl Assets {
         let nobody_started = deal.as_str().unwrap().parse::<B256>().unwrap();
         let nobody_started =
             keccak256([nobody_started, B256::with_last_byte(2)].concat()).to_string();
+        let kept = stage.receipts();
         for (otherwise, error) in [
             (json!({ "header": "stranger" }), NOT_THE_WORKER),
             (json!({ "worker": "stranger", "header": "worker" }), NOT_THE_WORKER),
@@ -143,6 +144,11 @@ impl Assets {
         ] {
             refused(stage, task, challenge, otherwise, 401, error).await;
         }
+        assert_eq!(
+            stage.receipts(),
+            kept + 1,
+            "on record is what the scheduler signed, and no stranger's"
+        );
         // The pool's own, which scheduler and worker push themselves, and call JSON though it is none.
         refused(stage, task, challenge, json!({}), 500, NO_TOKEN).await;
         for (who, name, value) in [

@@ -85,6 +85,12 @@ impl Stage {
         (answer["status"].as_u64().unwrap(), answer["body"].as_str().unwrap().to_owned())
     }
 
+    /// How many receipts there are.
+    pub(super) fn receipts(&self) -> usize {
+        let log = fs::read(self.folder.path().join("data/receipts.log")).unwrap();
+        log.iter().filter(|byte| **byte == b'\n').count()
+    }
+
     /// Waits until the service knows what the chain knows, so that it refuses by it.
     pub(super) async fn seen(&self) {
         self.follows("head").await;

@@ -1,4 +1,4 @@
-//! The tag of a deal or an order: 256 bits, of which the low four name the TEE framework.
+//! The TEE that a PoCo deal asks for.
 
 use alloy_primitives::B256;
 
@@ -30,16 +30,16 @@ impl Framework {
         let all = [Self::Scone, Self::Gramine, Self::Tdx];
         all.into_iter().find(|framework| framework.as_str().eq_ignore_ascii_case(name))
     }
-}
 
-/// Which framework a tag asks for: the low four bits are `0x3`, `0x5` or `0x9`, and anything else is no TEE task.
-#[must_use]
-pub fn framework(tag: B256) -> Option<Framework> {
-    match tag.0[31] & 0xf {
-        0x3 => Some(Framework::Scone),
-        0x5 => Some(Framework::Gramine),
-        0x9 => Some(Framework::Tdx),
-        _ => None,
+    /// Which framework a tag asks for: of its 256 bits the low four are `0x3`, `0x5` or `0x9`, and anything else is no TEE task.
+    #[must_use]
+    pub fn of_tag(tag: B256) -> Option<Self> {
+        match tag.0[31] & 0xf {
+            0x3 => Some(Self::Scone),
+            0x5 => Some(Self::Gramine),
+            0x9 => Some(Self::Tdx),
+            _ => None,
+        }
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn of(tag: U256) -> Option<Framework> {
-        framework(tag.into())
+        Framework::of_tag(tag.into())
     }
 
     #[test]
