@@ -5,8 +5,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
-use sesame_domain::TaskId;
-use sesame_protocol::rcar::{self, Tee};
+use sesame_domain::{Resource, SecretId, TaskId};
+use sesame_protocol::{
+    owner::MAX_SECRET_BYTES,
+    rcar::{self, Tee},
+};
 use sesame_sms::{Limits, Network};
 use sesame_tests::{Answer, Attester, Options, Scene, World, eventually};
 
@@ -167,4 +170,32 @@ async fn strangers_learn_a_code_and_no_reason() {
     let answer = world.sms.get(&path).await;
     answer.is_problem(401, "session_invalid");
     assert_eq!(answer.json().get("denials"), None);
+}
+
+/// Asked for more than it can do, the service says so soon, and still says how it is; a burst is only waited for.
+#[tokio::test]
+async fn beyond_its_room_the_service_sheds_load() {
+    let limits = Limits { in_flight: NonZeroUsize::MIN, ..Options::default().limits };
+    let world = World::with(Options { limits, ..Options::default() }).await;
+    let scene = Scene::set(&world).await;
+    // One answer takes longer than a burst is waited for.
+    world.developer.push(&SecretId::Asset(scene.app), &vec![7; MAX_SECRET_BYTES]).await;
+    let enclave = world.attested(scene.build, scene.task).await;
+    let ask = async || enclave.ask(scene.task, Resource::AppSecret).await;
+
+    let shed = eventually("the service sheds load", async || {
+        let asked = join_all((0..16).map(|_| ask()));
+        let health = join_all((0..8).map(|_| world.sms.get("healthz")));
+        let (answers, health) = tokio::join!(asked, health);
+        health.iter().for_each(|answer| answer.is_ok());
+        assert!(answers.iter().any(|answer| answer.status == 200), "some are answered");
+        answers.into_iter().find(|answer| answer.status != 200)
+    });
+    let shed = shed.await;
+
+    shed.is_problem(503, "overloaded");
+    assert_eq!(shed.header("retry-after"), Some("1"));
+    ask().await.is_ok();
+    let keys = join_all((0..16).map(|_| world.sms.get("v1/keys"))).await;
+    keys.iter().for_each(|answer| answer.is_ok());
 }

@@ -10,6 +10,7 @@ mod health;
 mod iexec;
 pub mod index;
 mod limits;
+mod line;
 mod listen;
 mod manager;
 mod metrics;

@@ -41,23 +41,26 @@ pub struct Limits {
     pub verifications: NonZeroUsize,
     /// Enclaves that may wait to be verified.
     pub verifications_waiting: usize,
-    /// Requests that may be worked on at a time, those that wait for a thread or for memory included.
+    /// Requests that may be worked on at a time, those that wait for memory included. More wait in line.
     pub in_flight: NonZeroUsize,
 }
 
 /// Requests that one core may be busy with: as many as share the sync of a receipt, and few enough for the last of them to be
 /// answered soon.
-const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+
+/// Enclaves that one core may verify: as many as get the verifications their share of it beside releases.
+const VERIFICATIONS_PER_CORE: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
 impl Default for Limits {
-    /// 50 requests a second and 500 at once from one client; as many verifications as cores, and 64 waiting; 64 requests in
+    /// 50 requests a second and 500 at once from one client; 2 verifications for each core, and 64 waiting; 8 requests in
     /// flight for each core.
     fn default() -> Self {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
             requests_per_second: NonZeroU32::new(50).expect("not zero"),
             burst: NonZeroU32::new(500).expect("not zero"),
-            verifications: cores,
+            verifications: cores.saturating_mul(VERIFICATIONS_PER_CORE),
             verifications_waiting: 64,
             in_flight: cores.saturating_mul(IN_FLIGHT_PER_CORE),
         }

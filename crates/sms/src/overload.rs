@@ -1,8 +1,9 @@
-//! What the service takes on at a time. Beyond that it says no at once, so that whatever it took on is answered soon.
+//! What the service takes on at a time. Beyond that it says no soon, so that whatever it took on is answered soon.
 //!
-//! Work queues in two places: for the runtime's blocking threads, where databases and cryptography run, and for the memory that
-//! answers with secrets take. Whoever may get there holds a [`Place`]. What only reads the process's own state (health, metrics,
-//! status) needs none.
+//! Work goes to the runtime's blocking threads, where databases and cryptography run, and waits there for the memory that answers
+//! with secrets take. Whoever gets there holds a [`Place`], and waits for one in a [`Line`]. There are few more places than
+//! threads can work at: more of them would not do more, and would take the processors from those that read requests and refuse
+//! them. What only reads the process's own state (health, metrics, status) needs none.
 
 use std::{
     pin::Pin,
@@ -25,6 +26,7 @@ use tokio::{
 };
 
 use crate::{
+    line::{Line, Place},
     problem::{ApiError, Code},
     router::in_form_of,
     service::holding,
@@ -39,28 +41,25 @@ const LEAST: usize = 64 << 10;
 const LEAST_IN_NEED: usize = 1 << 20;
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// How long a burst of requests is waited for.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// Room for what is worked on.
 #[derive(Debug)]
 pub(crate) struct Room {
-    places: Arc<Semaphore>,
+    line: Line,
     bodies: Arc<Semaphore>,
 }
-
-/// The right to be worked on, until it is dropped.
-#[derive(Debug)]
-#[must_use = "the place is free again when this is dropped"]
-pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 impl Room {
     /// For so many requests at a time.
     pub(crate) fn new(places: usize) -> Self {
-        let of = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        Self { places: of(places), bodies: of(BODIES) }
+        Self { line: Line::new(places, PATIENCE), bodies: Arc::new(Semaphore::new(BODIES)) }
     }
 
-    /// A place, unless all are taken. Nobody waits for one.
-    pub(crate) fn place(&self) -> Result<Place, ApiError> {
-        self.places.clone().try_acquire_owned().map(Place).map_err(|_| overloaded())
+    /// A place, unless all are taken and none gets free soon.
+    pub(crate) async fn place(&self) -> Result<Place, ApiError> {
+        self.line.enter().await.ok_or_else(overloaded)
     }
 }
 
@@ -196,14 +195,14 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn who_finds_no_place_is_refused_at_once() {
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_soon_is_refused() {
         let room = Room::new(2);
-        let (first, _second) = (room.place().unwrap(), room.place().unwrap());
-        let refused = room.place().unwrap_err();
+        let (first, _second) = (room.place().await.unwrap(), room.place().await.unwrap());
+        let refused = room.place().await.unwrap_err();
         assert_eq!(refused.code(), Code::Overloaded);
         drop(first);
-        let _third = room.place().unwrap();
+        let _third = room.place().await.unwrap();
     }
 
     #[tokio::test]

@@ -3,22 +3,26 @@
 //! Whoever asks to be verified is a stranger, and verification is the dearest thing that a stranger can ask for. Beyond the limits
 //! the answer is `busy` at once, and nothing is spent.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
 use crate::{
+    line::Line,
     problem::{ApiError, Code},
     service::holding,
 };
+
+/// How long a burst of enclaves is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A bounded pool. It owns no threads: it bounds how many of the runtime's blocking threads it uses.
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// One permit for each that is verified or waits.
     places: Arc<Semaphore>,
-    /// One permit for each that is verified.
-    running: Arc<Semaphore>,
+    /// One place for each that is verified.
+    running: Line,
     /// How many there are of both.
     most: [usize; 2],
 }
@@ -37,25 +41,24 @@ pub(crate) struct Load {
 impl Pool {
     pub(crate) fn new(running: usize, waiting: usize) -> Self {
         let most = [running.saturating_add(waiting), running];
-        let [places, running] = most.map(|permits| Arc::new(Semaphore::new(permits)));
-        Self { places, running, most }
+        let places = Arc::new(Semaphore::new(most[0].min(Semaphore::MAX_PERMITS)));
+        Self { places, running: Line::new(running, PATIENCE), most }
     }
 
     pub(crate) fn load(&self) -> Load {
         let [limit, most] = self.most;
         let taken = limit.saturating_sub(self.places.available_permits());
-        let running = most.saturating_sub(self.running.available_permits());
+        let running = most.saturating_sub(self.running.free());
         Load { running, waiting: taken.saturating_sub(running), limit }
     }
 
-    /// Runs the work when it is its turn.
+    /// Runs the work when it is its turn, if that is soon.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| busy())?;
-        let turn = self.running.clone().acquire_owned().await;
-        let turn = turn.map_err(|error| ApiError::internal(&error))?;
+        let turn = self.running.enter().await.ok_or_else(busy)?;
         holding((place, turn), work).await
     }
 }
@@ -103,7 +106,7 @@ mod tests {
             let pool = pool.clone();
             async move { pool.run(work).await }
         });
-        while pool.running.available_permits() > 0 {
+        while pool.running.free() > 0 {
             tokio::task::yield_now().await;
         }
         let second = tasks.spawn({

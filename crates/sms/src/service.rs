@@ -23,8 +23,9 @@ use crate::{
     collateral::Shelf,
     followed::Followed,
     health::Health,
+    line::Place,
     metrics::Metrics,
-    overload::{Place, Room},
+    overload::Room,
     pool::Pool,
     problem::{ApiError, Code},
     reserve::Reserve,
@@ -113,8 +114,8 @@ impl Service {
     }
 
     /// A place to be worked on, unless the service is overloaded.
-    pub(crate) fn place(&self) -> Result<Place, ApiError> {
-        self.room.place()
+    pub(crate) async fn place(&self) -> Result<Place, ApiError> {
+        self.room.place().await
     }
 }
 

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
 use reqwest::{Client, Method};
 use rustix::process::Signal;
 use sesame_protocol::rcar::{self, Tee};
@@ -255,26 +254,4 @@ async fn a_stop_waits_no_longer_than_it_is_told_to() {
     assert!(service.program.said().contains("not everything under way ended within 2 s"));
     assert_eq!(rest(&mut endless).await, "");
     assert_eq!(rest(&mut silent).await, "");
-}
-
-/// Asked for more than it can do, the service says so at once, and still says how it is.
-#[tokio::test]
-async fn beyond_its_room_the_service_sheds_load() {
-    let unlimited = ["--rate-limit", "1000000", "--rate-burst", "1000000"];
-    let service = Service::start(&[&unlimited[..], &["--max-in-flight", "1"]].concat()).await;
-    let client = Client::new();
-    let ask = |path: &str| Answer::to(client.get(format!("{}/{path}", service.program.base())));
-    ask("v1/keys").await.is_ok();
-
-    let shed = eventually("the service sheds load", async || {
-        let keys = join_all((0..64).map(|_| ask("v1/keys")));
-        let (answers, health) = tokio::join!(keys, join_all((0..8).map(|_| ask("healthz"))));
-        health.iter().for_each(Answer::is_ok);
-        assert!(answers.iter().any(|answer| answer.status == 200), "some are answered");
-        answers.into_iter().find(|answer| answer.status != 200)
-    })
-    .await;
-    shed.is_problem(503, "overloaded");
-    assert_eq!(shed.header("retry-after"), Some("1"));
-    ask("v1/keys").await.is_ok();
 }

@@ -107,7 +107,7 @@ async fn respond(
     tag: &str,
     headers: &HeaderMap,
 ) -> Result<Json<Response>, KbsError> {
-    let place = service.place()?;
+    let place = service.place().await?;
     let token = session_token(headers)?;
     let open = || service.token.open_session(token, service.verifier.policy(), clock::now());
     // Strangers wait for no turn, and waiting for one takes no session past its end.

@@ -61,7 +61,7 @@ pub(crate) async fn result_key(
     let token = session_token(request.headers())?;
     let session = service.token.open_session(token, service.verifier.policy(), clock::now())?;
     let request: ResultKeyRequest = body::read(request).await?;
-    Ok(Json(blocking(service.place()?, move || certify(&service, &session, &request)).await?))
+    Ok(Json(blocking(service.place().await?, move || certify(&service, &session, &request)).await?))
 }
 
 fn certify(

@@ -36,7 +36,7 @@ pub(super) async fn patiently<T: Send + 'static>(
         // Before looking, so that nothing that is published meanwhile is missed.
         pulse.borrow_and_update();
         let (asked, look) = (service.clone(), look.clone());
-        let seen = match blocking(service.place()?, move || look(&asked)).await? {
+        let seen = match blocking(service.place().await?, move || look(&asked)).await? {
             Seen::Now(seen) => return Ok(seen),
             Seen::NotYet(seen) => seen,
         };

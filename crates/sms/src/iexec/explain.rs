@@ -58,7 +58,7 @@ pub(super) async fn task(
     Path(task): Path<String>,
 ) -> Result<Json<Explanation>, ApiError> {
     let task: TaskId = task.parse()?;
-    let place = service.place()?;
+    let place = service.place().await?;
     let explain = move || {
         let facts = facts(&service.fresh()?, task)?;
         let denials = explain_deal(&asked(task), &facts.head, &facts.confirmed).err();
@@ -86,7 +86,7 @@ pub(super) async fn order(
         ApiError::new(Code::MalformedBody, detail)
     })?;
     let dataset = order.dataset.clone();
-    let place = iexec.service.place()?;
+    let place = iexec.service.place().await?;
     let misfit = blocking(place, move || {
         let snapshot = iexec.service.fresh()?;
         let Some(known) = snapshot.task(task)?.head else {

@@ -101,7 +101,7 @@ pub(super) async fn replace_web2(
         let (owner, name, pushed) = web2(query, &headers, body).await?;
         pushed.check_length()?;
         let service = iexec.service.clone();
-        let replaced = blocking(service.place()?, move || {
+        let replaced = blocking(service.place().await?, move || {
             service.reserve.check()?;
             let signed = pushed.signed(owner);
             let replace = || service.vault.replace(&name, &signed);
@@ -201,7 +201,7 @@ fn check(challenge: B256, pushed: &Pushed, owner: Address) -> Result<(), Refusal
 }
 
 async fn is_there(service: &Shared, secret: IexecSecret) -> Answer {
-    let (place, service) = (service.place()?, service.clone());
+    let (place, service) = (service.place().await?, service.clone());
     let newest = blocking(place, move || {
         let look = || service.vault.newest(&SecretId::Iexec(secret));
         service.metrics.vault.time("look_up", look).map_err(super::refusal::unavailable)
@@ -219,7 +219,7 @@ async fn create(
 ) -> Answer {
     pushed.check_length()?;
     let service = iexec.service.clone();
-    let made = blocking(service.place()?, move || {
+    let made = blocking(service.place().await?, move || {
         service.reserve.check()?;
         let push = || service.vault.create(secret, pushed.signed(owner));
         service.metrics.vault.time("push", push).map_err(super::refusal::unavailable)

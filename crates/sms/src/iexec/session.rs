@@ -199,7 +199,7 @@ async fn attempt(
         Outcome::Denied { reasons, record } => {
             tracing::info!(task.id = %wanted.task, ?reasons, "no session of {}", wanted.task);
             let keeping = service.clone();
-            blocking(service.place()?, move || record.keep(&keeping)).await?;
+            blocking(service.place().await?, move || record.keep(&keeping)).await?;
             let first = reasons.first().map_or("UNKNOWN_ISSUE", DealDenial::name);
             Err(NoSession::Unauthorized(first))
         }

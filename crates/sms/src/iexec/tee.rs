@@ -79,7 +79,7 @@ async fn issue(iexec: &Iexec, task: &str, headers: &HeaderMap) -> Result<Address
         Refusal::NotSigned
     })?;
     let keeping = service.clone();
-    let (address, made) = blocking(service.place()?, move || {
+    let (address, made) = blocking(service.place().await?, move || {
         keeping.vault.challenge(&grant, clock::now()).map_err(unavailable)
     })
     .await?;

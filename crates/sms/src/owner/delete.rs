@@ -103,7 +103,7 @@ async fn delete(
     };
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(removal.epoch)?;
-    blocking(service.place()?, move || {
+    blocking(service.place().await?, move || {
         let gone = Removal { secret: secret.clone(), version: removal.version };
         service.metrics.vault.time("delete", || service.vault.remove(&gone))?;
         let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);

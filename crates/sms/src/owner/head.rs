@@ -100,7 +100,7 @@ async fn head(
         signature: &query.signature,
     };
     let ownership = claim.check(&service, &secret).await?;
-    blocking(service.place()?, move || {
+    blocking(service.place().await?, move || {
         let newest = service.vault.newest(&secret)?.filter(|newest| ownership.may_see(newest));
         if let Some(newest) = newest {
             return Ok(with_metadata(StatusCode::OK, &body(&secret, &newest)));

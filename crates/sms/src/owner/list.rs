@@ -73,7 +73,7 @@ pub(crate) async fn owned(
         signature: &query.signature,
     };
     claim.check_requester(&service, owner).await?;
-    blocking(service.place()?, move || page(&service, owner, after.as_ref()).map(Json)).await
+    blocking(service.place().await?, move || page(&service, owner, after.as_ref()).map(Json)).await
 }
 
 /// First the secrets that the owner named, then those of its assets.

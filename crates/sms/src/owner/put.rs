@@ -162,9 +162,9 @@ async fn put(
     ownership.check_epoch(update.epoch)?;
     check_content_digest(&ownership, &update)?;
     let service =
-        blocking(service.place()?, move || service.reserve.check().map(|()| service)).await?;
+        blocking(service.place().await?, move || service.reserve.check().map(|()| service)).await?;
     let sealed = to_bytes(sealed, MAX_SEALED_BYTES).await.map_err(|_| too_large())?;
-    let metadata = blocking(service.place()?, {
+    let metadata = blocking(service.place().await?, {
         let secret = secret.clone();
         move || keep(&service, secret, &update, &sealed)
     })

@@ -98,7 +98,7 @@ async fn list(
             0
         }
     };
-    blocking(service.place()?, move || {
+    blocking(service.place().await?, move || {
         let lines = match of {
             ReceiptsOf::Asset(asset) => service.receipts.of_asset(asset.0, epoch, from, PAGE)?,
             ReceiptsOf::Requester(requester) => {

@@ -81,7 +81,7 @@ pub(crate) async fn explain(
     let worker = question.worker.as_deref().map(parse_address).transpose()?;
     let block = question.block;
     let least = min_block(&headers)?;
-    let place = service.place()?;
+    let place = service.place().await?;
     let answer = move || {
         let snapshot = service.fresh_since(least)?;
         answer(&service, snapshot, task, enclave, resource, worker, block)

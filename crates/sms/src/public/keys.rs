@@ -33,7 +33,7 @@ refusals!(NoSet, Form::Problem);
     ),
 )]
 pub(crate) async fn keys(State(service): State<Shared>) -> Result<Json<KeysDocument>, ApiError> {
-    blocking(service.place()?, move || Ok(Json(KeysDocument::clone(&*service.keys()?)))).await
+    blocking(service.place().await?, move || Ok(Json(KeysDocument::clone(&*service.keys()?)))).await
 }
 
 /// What others verify attestation tokens with (RFC 7517).

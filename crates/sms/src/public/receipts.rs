@@ -87,7 +87,7 @@ pub(crate) async fn tile(
     State(service): State<Shared>,
     Path(path): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let tile = blocking(service.place()?, move || Ok(service.receipts.tile(&path)?)).await?;
+    let tile = blocking(service.place().await?, move || Ok(service.receipts.tile(&path)?)).await?;
     let tile =
         tile.ok_or_else(|| ApiError::new(Code::NotFound, "The log has no such tile, or not yet."))?;
     let forever = (CACHE_CONTROL, "public, max-age=31536000, immutable");

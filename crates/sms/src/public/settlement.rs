@@ -36,7 +36,7 @@ pub(crate) async fn settlement(
     Path(task): Path<String>,
 ) -> Result<Json<Settlement>, ApiError> {
     let task: TaskId = task.parse()?;
-    blocking(service.place()?, move || {
+    blocking(service.place().await?, move || {
         if !service.receipts.has_released(task.0)? {
             let detail = format!("This service has released no bundle of task {task}.");
             return Err(ApiError::new(Code::NotReleased, detail));
