@@ -97,7 +97,7 @@ impl Tally {
     }
 }
 
-/// Sends for so long; what is under way then is waited for. Blocks.
+/// Connects, and sends for so long; what is under way then is waited for. Blocks.
 pub(crate) fn drive(
     to: SocketAddr,
     traffic: &impl Traffic,
@@ -105,16 +105,18 @@ pub(crate) fn drive(
     pace: Pace,
     time: Duration,
 ) -> anyhow::Result<Tally> {
-    let begin = Instant::now();
     let share = match pace {
         Pace::Answered => None,
         Pace::Arriving(rate) => Some(connections as f64 / rate),
     };
+    let clients = (0..connections as u64).map(|seed| Client::new(to, traffic, share, seed));
+    let clients = clients.collect::<anyhow::Result<Vec<_>>>()?;
+    let begin = Instant::now();
     let mut tally = Tally::default();
     std::thread::scope(|scope| {
-        let client = |seed| move || Client::new(to, traffic, share, seed)?.run(begin, time);
+        let clients = clients.into_iter();
         let clients: Vec<_> =
-            (0..connections as u64).map(|seed| scope.spawn(client(seed))).collect();
+            clients.map(|client| scope.spawn(move || client.run(begin, time))).collect();
         for client in clients {
             tally.add(client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??);
         }

@@ -1,7 +1,9 @@
 //! An ordinary day, a long one, and a bad one: how much the service answers at most, how fast at 80 % of that, what it holds
 //! after minutes of it, and what it does when three times as much is asked.
 //!
-//! The service is a program of its own, its data and its log where temporary files are; the chain makes a block a second.
+//! The service is a program of its own, its data and its log where temporary files are; the chain makes a block a second. The
+//! service has one half of the processors and its clients the other, as if they were on machines of their own: who asks too much
+//! does not take from it what it answers with.
 
 use std::{
     fs::{self, File},
@@ -11,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use sesame_tests::{World, eventually};
 use tokio::{
     runtime::Handle,
@@ -41,7 +44,9 @@ pub(crate) const NAMES: &[&str] = &[
     "mix_80_p50_us",
     "mix_80_p99_us",
     "mix_80_p999_us",
+    "mix_80_shed",
     "mix_80_failed",
+    "mix_80_unsent",
     "soak_min",
     "soak_rss_start_mb",
     "soak_rss_middle_mb",
@@ -54,6 +59,7 @@ pub(crate) const NAMES: &[&str] = &[
     "overload_granted_rps",
     "overload_shed_share",
     "overload_failed",
+    "overload_p50_us",
     "overload_p99_us",
     "overload_p99_vs_80",
     "overload_recovery_ms",
@@ -104,6 +110,7 @@ pub(crate) async fn measure(figures: &Figures) -> anyhow::Result<()> {
 }
 
 fn run(figures: &Figures, mix: &Mix, service: &Service) -> anyhow::Result<()> {
+    sched_setaffinity(None, &halves()?.clients)?;
     let address = mix.address;
     let ask = |connections, pace, time| {
         let tally = drive(address, mix, connections, pace, time)?;
@@ -131,7 +138,9 @@ fn run(figures: &Figures, mix: &Mix, service: &Service) -> anyhow::Result<()> {
     figures.print("overload_granted_rps", bad.per_s(bad.granted.len()), "1/s");
     figures.print("overload_shed_share", bad.shed as f64 / bad.sent() as f64, "ratio");
     figures.print("overload_failed", bad.failed as f64, "answers");
-    let slow = Samples::new(bad.granted).p99();
+    let granted = Samples::new(bad.granted);
+    let slow = granted.p99();
+    figures.print("overload_p50_us", granted.p50(), "us");
     figures.print("overload_p99_us", slow, "us");
     figures.print("overload_p99_vs_80", slow / ordinary, "ratio");
     figures.print("overload_recovery_ms", recovery.as_secs_f64() * 1e3, "ms");
@@ -177,7 +186,9 @@ fn soak(
     look("end")?;
     figures.print("soak_min", figures.minutes as f64, "min");
     figures.print("mix_80_rps", day.per_s(day.granted.len()), "1/s");
-    figures.print("mix_80_failed", (day.shed + day.failed + day.unsent) as f64, "answers");
+    figures.print("mix_80_shed", day.shed as f64, "answers");
+    figures.print("mix_80_failed", day.failed as f64, "answers");
+    figures.print("mix_80_unsent", day.unsent as f64, "requests");
     let samples = Samples::new(day.granted);
     figures.print("mix_80_p50_us", samples.p50(), "us");
     figures.print("mix_80_p99_us", samples.p99(), "us");
@@ -197,6 +208,9 @@ impl Service {
         let manifest = world.folder().join("deployment.json");
         fs::write(&manifest, serde_json::to_vec(&world.deployment)?)?;
         let unlimited = u32::MAX.to_string();
+        let halves = halves()?;
+        // A child has the processors of the thread that starts it.
+        sched_setaffinity(None, &halves.service)?;
         let child = Command::new(program()?)
             .args(["serve", "--confirmations", "2", "--rpc-url", &world.node.url()])
             .args(["--listen", world.sms.base().trim_start_matches("http://")])
@@ -209,8 +223,9 @@ impl Service {
             .arg(world.published())
             .stdin(Stdio::null())
             .stderr(File::create(world.folder().join("service.log"))?)
-            .spawn()?;
-        let service = Self { child };
+            .spawn();
+        sched_setaffinity(None, &halves.all)?;
+        let service = Self { child: child? };
         let public = world.sms.public();
         eventually("the program answers", async || public.status().await.ok()).await;
         world.node.mine(2).await;
@@ -238,6 +253,28 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Who has which processors.
+struct Halves {
+    all: CpuSet,
+    service: CpuSet,
+    clients: CpuSet,
+}
+
+/// Of those that this process has; with one alone, all share it.
+fn halves() -> anyhow::Result<Halves> {
+    let all = sched_getaffinity(None)?;
+    let own: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
+    let (service, clients) = own.split_at(own.len() / 2);
+    let [service, clients] = [service, clients].map(|half| {
+        let half = if half.is_empty() { clients } else { half };
+        half.iter().fold(CpuSet::new(), |mut set, cpu| {
+            set.set(*cpu);
+            set
+        })
+    });
+    Ok(Halves { all, service, clients })
 }
 
 /// Beside this program.
