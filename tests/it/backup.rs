@@ -22,7 +22,7 @@ fn command(world: &World, words: &[&str]) -> Command {
     let manifest = world.folder().join("manifest.json");
     fs::write(&manifest, serde_json::to_string(&world.deployment).unwrap()).unwrap();
     let mut command = Command::new(program());
-    command.env("NO_COLOR", "1").arg("vault").args(words).arg("--json").arg("--deployment");
+    command.arg("vault").args(words).arg("--json").arg("--deployment");
     command.arg(&manifest).arg("--data-dir").arg(&world.sms.config.data_dir);
     command
 }

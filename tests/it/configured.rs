@@ -29,7 +29,7 @@ fn file(world: &World, more: &str) -> PathBuf {
 
 fn sesame(file: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.env("NO_COLOR", "1").args(words).arg("--config").arg(file);
+    command.args(words).arg("--config").arg(file);
     command
 }
 

@@ -76,7 +76,7 @@ impl Shared {
     /// `sesame vault <words>` on the program's vault.
     async fn vault(&self, words: &[&str]) -> Output {
         let mut command = Command::new(program());
-        command.env("NO_COLOR", "1").arg("vault").args(words).arg("--deployment");
+        command.arg("vault").args(words).arg("--deployment");
         command.arg(self.own.folder.with_extension("deployment.json"));
         command.arg("--data-dir").arg(&self.own.folder);
         command.env("SESAME_VAULT_URL", self.own.url.as_ref().unwrap());

@@ -73,7 +73,7 @@ impl Story {
     /// `sesame vault rotate-key` of the running program.
     async fn rotate(&self) {
         let mut command = Command::new(program());
-        command.env("NO_COLOR", "1").args(["vault", "rotate-key", "--data-dir"]).arg(&self.folder);
+        command.args(["vault", "rotate-key", "--data-dir"]).arg(&self.folder);
         command.arg("--deployment").arg(self.folder.with_extension("deployment.json"));
         let output = tokio::task::spawn_blocking(move || command.output().unwrap());
         let output = output.await.unwrap();

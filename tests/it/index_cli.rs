@@ -49,7 +49,6 @@ impl Shell {
     async fn run(&self, arguments: &[&str]) -> Ended {
         let mut command = Command::new(program());
         command
-            .env("NO_COLOR", "1")
             .env_remove("SESAME_DEPLOYMENT")
             .arg("index")
             .args(arguments)

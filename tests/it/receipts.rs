@@ -174,7 +174,6 @@ async fn sesame(world: &World, person: &Person, arguments: &[&str]) -> Output {
     fs::write(&manifest, serde_json::to_string(&world.deployment).unwrap()).unwrap();
     let mut command = Command::new(program());
     command
-        .env("NO_COLOR", "1")
         .env("SESAME_PRIVATE_KEY", person.private_key())
         .current_dir(world.folder())
         .arg("receipts")

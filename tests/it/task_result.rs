@@ -96,7 +96,6 @@ impl<'a> Shell<'a> {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
-            .env("NO_COLOR", "1")
             .env("SESAME_PRIVATE_KEY", self.world.worker.private_key())
             .args(arguments)
             .args(["--rpc-url", &self.world.node.url(), "--deployment"])

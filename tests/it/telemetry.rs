@@ -66,6 +66,19 @@ async fn every_line_of_a_request_carries_its_id() {
     assert!(!program.said().contains("no id: {"), "what is no id is logged");
 }
 
+/// A bug: the log was coloured for terminals wherever it went, into files and journals too.
+#[tokio::test]
+async fn a_log_that_goes_to_no_terminal_is_plain_text() {
+    let story = Watched::new().await;
+    let program = story.start(&[]).await;
+    Answer::to(Client::new().get(format!("{}/v1/keys", story.base()))).await.is_ok();
+    let said = eventually("the request is logged", async || {
+        let said = program.said();
+        said.contains("GET /v1/keys").then_some(said)
+    });
+    assert!(!said.await.contains('\x1b'));
+}
+
 /// `sesame serve`, whose log is a pipe that nobody reads any more once it told where it listens.
 struct Unheard {
     child: Child,

@@ -17,7 +17,7 @@ fn command(world: &World, verb: &str, data_dir: &Path) -> Command {
     let manifest = world.folder().join("manifest.json");
     fs::write(&manifest, serde_json::to_string(&world.deployment).unwrap()).unwrap();
     let mut command = Command::new(program());
-    command.env("NO_COLOR", "1").args(["vault", verb, "--json", "--data-dir"]).arg(data_dir);
+    command.args(["vault", verb, "--json", "--data-dir"]).arg(data_dir);
     command.arg("--deployment").arg(&manifest);
     command
 }

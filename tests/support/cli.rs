@@ -57,7 +57,6 @@ impl<'w> Cli<'w> {
     fn command(&self, who: &Person) -> Command {
         let mut command = Command::new(program());
         command
-            .env("NO_COLOR", "1")
             .env("SESAME_PRIVATE_KEY", who.private_key())
             .env("SESAME_RPC_URL", self.world.node.url())
             .env("SESAME_DEPLOYMENT", &self.manifest)

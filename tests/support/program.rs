@@ -184,7 +184,6 @@ impl Launch<'_> {
         fs::write(&manifest, text).expect("the folder can be written");
         let mut command = Command::new(program());
         command
-            .env("NO_COLOR", "1")
             .args(["serve", "--poll-ms", "20", "--max-head-age-s", "315360000"])
             .args(["--confirmations", &self.confirmations.to_string()])
             .args(["--listen", self.listen, "--rpc-url", &self.rpc_url])

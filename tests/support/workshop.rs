@@ -119,7 +119,6 @@ impl Workshop {
     pub fn command(&self) -> Command {
         let mut command = Command::new(program());
         command
-            .env("NO_COLOR", "1")
             .env("SESAME_PRIVATE_KEY", &self.key)
             .args(["worker", "--poll-ms", "100"])
             .args(["--rpc-url", &self.rpc_url])

@@ -4,7 +4,8 @@
 //! once.
 
 use std::{
-    io,
+    env,
+    io::{self, IsTerminal as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -95,7 +96,9 @@ impl Telemetry {
             // A command that ends soon may wait for its reader.
             None => (BoxMakeWriter::new(io::stderr), None, None),
         };
-        let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+        let colours =
+            io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
         let lines = match cli.global.log_format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),

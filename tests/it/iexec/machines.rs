@@ -160,7 +160,7 @@ async fn an_operator_needs_one_more_file() {
     fs::write(&pipeline, PIPELINE).unwrap();
     let command = |more: &[&str]| {
         let mut command = Command::new(program());
-        command.env("NO_COLOR", "1").args(["serve", "--listen", "127.0.0.1:0", "--poll-ms", "20"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--poll-ms", "20"]);
         command.args(["--confirmations", "0", "--max-head-age-s", "315360000"]);
         command.args(["--rpc-url", &iexec.node.url(), "--iexec-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(folder.join("served"));

@@ -195,7 +195,6 @@ fn command(
     let (confirmations, poll) = if weather == Weather::Rough { ("2", "500") } else { ("0", "20") };
     let mut command = Command::new(program());
     command
-        .env("NO_COLOR", "1")
         .args(["serve", "--poll-ms", poll, "--listen", "127.0.0.1:0", "--iexec-listen", listen])
         .args(["--rate-limit", "1000000", "--rate-burst", "1000000"])
         .args(["--confirmations", confirmations, "--rpc-url", &node.url()])
