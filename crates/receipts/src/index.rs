@@ -32,6 +32,8 @@ use crate::{receipt::Decision, tree::Tree};
 /// written out yet, twice.
 const CACHE_BYTES: usize = 8 << 20;
 const BUFFER_BYTES: usize = 4 << 20;
+/// Tables go to the disk in such pieces while they are written: syncs of the log wait for what is not there yet.
+const SYNCED_BYTES: u64 = 512 << 10;
 /// Tables that are open at a time.
 const OPEN_TABLES: i32 = 64;
 
@@ -229,6 +231,7 @@ fn open(path: &Path) -> Result<DB, rocksdb::Error> {
     options.create_if_missing(true);
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(BUFFER_BYTES);
+    options.set_bytes_per_sync(SYNCED_BYTES);
     options.set_max_open_files(OPEN_TABLES);
     options.set_compression_type(DBCompressionType::None);
     options.set_keep_log_file_num(4);
