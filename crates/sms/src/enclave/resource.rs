@@ -26,7 +26,7 @@ use crate::{
         described::{FRESH, VAULT, refusals},
     },
     receipt::{Decided, Record},
-    service::{BUNDLE_TURNS, Service, Shared, holding, min_block},
+    service::{BUNDLE_TURNS, Service, Shared, holding, min_block, off_thread},
 };
 
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
@@ -107,25 +107,31 @@ async fn respond(
     tag: &str,
     headers: &HeaderMap,
 ) -> Result<Json<Response>, KbsError> {
-    let place = service.place().await?;
-    let token = session_token(headers)?;
-    let open = || service.token.open_session(token, service.verifier.policy(), clock::now());
-    // Strangers wait for no turn, and waiting for one takes no session past its end.
-    let session = open()?;
+    let token = session_token(headers)?.to_owned();
+    let mut place = service.place().await?;
+    let opened = service.clone();
+    let open =
+        move || Ok(opened.token.open_session(&token, opened.verifier.policy(), clock::now())?);
     let no_such = |_| ApiError::new(Code::NotFound, format!("There is no {task}/{kind}/{tag}."));
-    let task = task.parse::<TaskId>().map_err(no_such)?;
-    let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such)?;
-    let least = min_block(headers)?;
-    let turns = if resource == Resource::Bundle { BUNDLE_TURNS } else { 1 };
-    let (turn, session) = match service.turns.clone().try_acquire_many_owned(turns) {
-        Ok(turn) => (turn, session),
-        Err(_) => {
-            let turn = service.turns.clone().acquire_many_owned(turns).await;
-            (turn.map_err(|error| ApiError::internal(&error))?, open()?)
-        }
+    let task = task.parse::<TaskId>().map_err(no_such);
+    let resource = format!("{kind}/{tag}").parse::<Resource>().map_err(no_such);
+    let least = min_block(headers);
+    let turns = if matches!(resource, Ok(Resource::Bundle)) { BUNDLE_TURNS } else { 1 };
+    let turn = if let Ok(turn) = service.turns.clone().try_acquire_many_owned(turns) {
+        turn
+    } else {
+        // Strangers wait for no turn.
+        let known = open.clone();
+        place = off_thread(move || known().map(|_| place)).await?;
+        let turn = service.turns.clone().acquire_many_owned(turns).await;
+        turn.map_err(|error| ApiError::internal(&error))?
     };
-    let held = (place, turn);
-    Ok(Json(holding(held, move || release(&service, &session, task, resource, least)).await?))
+    let work = move || {
+        // Off the threads that read requests, and after any wait, which takes no session past its end.
+        let session = open()?;
+        release(&service, &session, task?, resource?, least?)
+    };
+    Ok(Json(holding((place, turn), work).await?))
 }
 
 fn release(
