@@ -59,9 +59,10 @@ impl Default for Options {
             limits: Limits {
                 requests_per_second: NonZeroU32::MAX,
                 burst: NonZeroU32::MAX,
+                // Nobody is sent away for want of room, however slow the machine.
+                verifications: NonZeroUsize::new(1024).expect("not zero"),
                 verifications_waiting: 1024,
                 in_flight: NonZeroUsize::new(1024).expect("not zero"),
-                ..Limits::default()
             },
             network: Network::default(),
         }

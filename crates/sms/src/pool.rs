@@ -1,7 +1,7 @@
 //! Where evidence is verified: so many at a time, off the async threads, and so many waiting.
 //!
-//! Whoever asks to be verified is a stranger, and verification is the dearest thing that a stranger can ask for. Beyond the limits
-//! the answer is `busy` at once, and nothing is spent.
+//! Whoever asks to be verified is a stranger, and verification is the dearest thing that a stranger can ask for. Beyond what may
+//! wait the answer is `busy` at once, and it is `busy` where it is not one's turn soon ([`Line`]); nothing is spent on either.
 
 use std::{sync::Arc, time::Duration};
 
