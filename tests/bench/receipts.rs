@@ -10,6 +10,7 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, keccak256};
+use futures::executor::block_on;
 use sesame_protocol::signature::Signer;
 use sesame_receipts::{Decision, Log};
 
@@ -40,7 +41,7 @@ pub(crate) fn measure(figures: &Figures, folder: &Path) -> anyhow::Result<()> {
             let write = || -> anyhow::Result<u64> {
                 let mut written = 0;
                 while start.elapsed() < time {
-                    log.append(decision(), &identity)?;
+                    block_on(log.append(decision(), &identity)?.kept())?;
                     written += 1;
                 }
                 Ok(written)
@@ -97,7 +98,8 @@ fn append(log: &Log, identity: &Signer, tasks: Range<u64>) -> anyhow::Result<()>
                 }
                 let id = keccak256(task.to_be_bytes());
                 let requester = Address::from_word(id);
-                log.append(Decision { task: id, requester, ..decision() }, identity)?;
+                let decision = Decision { task: id, requester, ..decision() };
+                block_on(log.append(decision, identity)?.kept())?;
             }
         };
         let writers: Vec<_> = (0..MANY).map(|_| scope.spawn(write)).collect();

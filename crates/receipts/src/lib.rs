@@ -13,6 +13,6 @@ mod tree;
 mod checkpoint;
 
 pub use checkpoint::{CheckpointError, Head, LogKey, ProofError, Tiles, verify_checkpoint};
-pub use log::{Log, LogError, verify_log};
+pub use log::{Log, LogError, Pending, verify_log};
 pub use receipt::{Decision, Receipt, SignedReceipt};
 pub use tree::Tree;

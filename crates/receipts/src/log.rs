@@ -1,8 +1,8 @@
 //! The file: a line that names the log, then a line per receipt.
 //!
-//! Decisions that come together share one sync: each queues its line, and whoever gets the file first writes and syncs all that
-//! are queued. An append returns when its line is on disk. A line that a power cut tore is dropped at the next start; its
-//! decision was never answered.
+//! Decisions that come together share one sync: a thread of the log's own takes all lines that wait, writes and syncs them. Who
+//! appends gets a [`Pending`], which tells when its line is on disk. A line that a power cut tore is dropped at the next start;
+//! its decision was never answered.
 //!
 //! Beside the log lie the newest checkpoint of what was verified, and an index. A start takes the index's tree if the
 //! checkpoint is of it, reads the receipts after it alone and checks their signatures, and refuses a log that is shorter than
@@ -12,15 +12,17 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
-    mem,
+    iter, mem,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, mpsc},
+    thread,
 };
 
 use alloy_primitives::{Address, B256, keccak256};
 use sesame_protocol::signature::Signer;
 use tlog_tiles::tlog::{self, HashReader as _, record_hash, stored_hash_index};
+use tokio::sync::watch;
 
 use crate::{
     checkpoint::{Head, LogKey, verify_checkpoint},
@@ -78,42 +80,59 @@ pub enum LogError {
     )]
     Tree(#[from] tlog::Error),
     /// An earlier write failed; nothing is released any more until the program is started again.
-    #[error("the log of receipts failed to write before and refuses to go on; start again")]
-    Poisoned,
+    #[error("the log of receipts failed to write and refuses to go on; start again")]
+    Poisoned(#[source] Arc<Self>),
 }
 
 /// The log of one replica.
 #[derive(Debug)]
 pub struct Log {
-    key: LogKey,
     identity: Address,
-    path: PathBuf,
     /// The head that was signed before this start.
     verified: Option<Head>,
-    /// What waits to be written. Held for as long as a signature takes.
-    queue: Mutex<Queue>,
-    turn: Mutex<Turn>,
-    /// A turn has ended.
-    ended: Condvar,
-    /// What is on disk.
-    kept: RwLock<Kept>,
-    file: File,
-    index: Index,
+    /// Held for as long as a signature takes.
+    chain: Mutex<Chain>,
+    disk: Arc<Disk>,
+    written: watch::Receiver<Written>,
+    writer: Option<thread::JoinHandle<()>>,
 }
 
-/// Lines in the order in which they will stand.
+/// The end of the log, lines that wait to be written included.
 #[derive(Debug)]
-struct Queue {
+struct Chain {
     next: u64,
     previous: B256,
-    lines: Vec<(String, Decision)>,
+    /// To the writer, in the order in which they will stand.
+    lines: mpsc::Sender<Line>,
 }
 
-/// Who may write: whoever finds nobody writing takes all that is queued along.
-#[derive(Debug, Default)]
-struct Turn {
-    taken: bool,
-    poisoned: bool,
+type Line = (String, Decision);
+
+/// How far the writer has come.
+#[derive(Debug, Clone)]
+enum Written {
+    /// So many receipts are on disk.
+    UpTo(u64),
+    /// So many, and no other will be.
+    Failed(u64, Arc<LogError>),
+}
+
+/// A receipt on its way to the disk.
+#[derive(Debug)]
+#[must_use = "nobody may hear of a decision before its receipt is on disk"]
+pub struct Pending {
+    index: u64,
+    written: watch::Receiver<Written>,
+}
+
+/// The file and what is known of it.
+#[derive(Debug)]
+struct Disk {
+    key: LogKey,
+    path: PathBuf,
+    file: File,
+    index: Index,
+    kept: RwLock<Kept>,
 }
 
 /// What is on disk, whatever its size: some thousand bytes of memory.
@@ -152,21 +171,23 @@ impl Log {
         file.set_len(kept.end)?;
         file.seek(SeekFrom::End(0))?;
         file.sync_data()?;
-        let queue = Queue { next: kept.tree.size(), previous: kept.last, lines: Vec::new() };
-        let log = Self {
-            key,
-            identity,
-            path: path.to_owned(),
-            verified,
-            queue: Mutex::new(queue),
-            file,
-            turn: Mutex::default(),
-            ended: Condvar::new(),
-            kept: RwLock::new(kept),
-            index,
+        let disk = Disk { key, path: path.to_owned(), file, index, kept: RwLock::new(kept) };
+        disk.remember()?;
+        Ok(Self::on(Arc::new(disk), identity, verified)?)
+    }
+
+    /// The log on this disk, with a thread that writes it.
+    fn on(disk: Arc<Disk>, identity: Address, verified: Option<Head>) -> io::Result<Self> {
+        let (lines, queued) = mpsc::channel();
+        let kept = disk.kept().clone();
+        let chain = Mutex::new(Chain { next: kept.tree.size(), previous: kept.last, lines });
+        let (tell, written) = watch::channel(Written::UpTo(kept.tree.size()));
+        let write = {
+            let disk = disk.clone();
+            move || disk.write_all(&queued, &tell)
         };
-        log.remember()?;
-        Ok(log)
+        let writer = Some(thread::Builder::new().name("receipts".to_owned()).spawn(write)?);
+        Ok(Self { identity, verified, chain, disk, written, writer })
     }
 
     /// Reads again what [`Self::open`] took on the word of its checkpoint, until `stop` says so: the lines have to give the
@@ -176,7 +197,7 @@ impl Log {
     /// When a receipt was altered since, or cannot be read.
     pub fn check(&self, stop: impl Fn() -> bool) -> Result<(), LogError> {
         let Some(verified) = &self.verified else { return Ok(()) };
-        let file = File::open(&self.path)?;
+        let file = File::open(&self.disk.path)?;
         let mut lines = Lines::new(&file)?;
         lines.next()?;
         let mut tree = Tree::default();
@@ -187,7 +208,7 @@ impl Log {
             let index = tree.size();
             let line = lines.next()?.ok_or(LogError::Broken(index))?;
             tree.push(line.as_bytes());
-            let leaf = self.index.read_hashes(&[stored_hash_index(0, index)])?;
+            let leaf = self.disk.index.read_hashes(&[stored_hash_index(0, index)])?;
             if leaf != [record_hash(line.as_bytes())] {
                 return Err(LogError::Broken(index));
             }
@@ -195,76 +216,32 @@ impl Log {
         if tree.root() == verified.root() { Ok(()) } else { Err(LogError::Rewritten(tree.size())) }
     }
 
-    /// Records a decision; on disk when this returns. Gives its index.
+    /// Puts a decision on record, signed and behind all before it. It is on disk when [`Pending::kept`] says so.
     ///
     /// # Errors
-    /// When it cannot be written; then nothing is recorded until the log is opened again.
-    pub fn append(&self, decision: Decision, identity: &Signer) -> Result<u64, LogError> {
-        let index = self.queue(decision, identity)?;
-        let mut turn = lock(&self.turn);
-        loop {
-            if self.kept().tree.size() > index {
-                return Ok(index);
-            }
-            if turn.poisoned {
-                lock(&self.queue).lines.clear();
-                return Err(LogError::Poisoned);
-            }
-            if !turn.taken {
-                break;
-            }
-            turn = self.ended.wait(turn).unwrap_or_else(PoisonError::into_inner);
-        }
-        turn.taken = true;
-        drop(turn);
-        let written = self.write_queued();
-        *lock(&self.turn) = Turn { taken: false, poisoned: written.is_err() };
-        self.ended.notify_all();
-        written?;
-        Ok(index)
-    }
-
-    /// Writes and syncs all that is queued, and only then lets it be seen.
-    fn write_queued(&self) -> Result<(), LogError> {
-        let lines = mem::take(&mut lock(&self.queue).lines);
-        let text: String = lines.iter().flat_map(|(line, _)| [line, "\n"]).collect();
-        (&self.file).write_all(text.as_bytes())?;
-        self.file.sync_data()?;
-        let mut kept = self.kept().clone();
-        let (before, mut rows) = (kept.tree.size(), Rows::default());
-        for (line, decision) in &lines {
-            kept.push(line, decision, &mut rows);
-        }
-        let after = kept.tree.size();
-        self.index.write(rows.up_to(kept.cursor()))?;
-        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
-        if before / VERIFIED_EVERY < after / VERIFIED_EVERY {
-            self.remember()?
-        }
-        Ok(())
-    }
-
-    fn queue(&self, decision: Decision, identity: &Signer) -> Result<u64, LogError> {
-        let mut queue = lock(&self.queue);
-        let (index, previous) = (queue.next, queue.previous);
+    /// When the decision cannot be written as JSON.
+    pub fn append(&self, decision: Decision, identity: &Signer) -> Result<Pending, LogError> {
+        let mut chain = lock(&self.chain);
+        let (index, previous) = (chain.next, chain.previous);
         let receipt = Receipt { index, previous, salt: B256::random(), decision };
         let line = SignedReceipt::line(&receipt, identity).map_err(io::Error::from)?;
-        queue.previous = keccak256(&line);
-        queue.next += 1;
-        queue.lines.push((line, receipt.decision));
-        Ok(index)
+        let hash = keccak256(&line);
+        // Who does not listen any more has said why.
+        let _ = chain.lines.send((line, receipt.decision));
+        (chain.next, chain.previous) = (index + 1, hash);
+        Ok(Pending { index, written: self.written.clone() })
     }
 
     /// The head of what is on disk, as a signed note.
     #[must_use]
     pub fn checkpoint(&self) -> Vec<u8> {
-        self.key.sign(&self.kept().tree)
+        self.disk.key.sign(&self.disk.kept().tree)
     }
 
     /// The public key that heads are signed with, as signed notes write it.
     #[must_use]
     pub fn verifier_key(&self) -> String {
-        self.key.verifier_key()
+        self.disk.key.verifier_key()
     }
 
     /// The hashes of a tile, by its path under `tile/`. `None` if the log has no such tile yet.
@@ -272,8 +249,8 @@ impl Log {
     /// # Errors
     /// When the index cannot be read.
     pub fn tile(&self, path: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let size = self.kept().tree.size();
-        Ok(tree::tile(path, size, &self.index)?)
+        let size = self.disk.kept().tree.size();
+        Ok(tree::tile(path, size, &self.disk.index)?)
     }
 
     /// Whether anything of the task was released.
@@ -281,7 +258,7 @@ impl Log {
     /// # Errors
     /// When that cannot be read, or the receipt of it was altered.
     pub fn has_released(&self, task: B256) -> Result<bool, LogError> {
-        let Some(index) = self.index.release(task)? else { return Ok(false) };
+        let Some(index) = self.disk.index.release(task)? else { return Ok(false) };
         let (_, decision) = self.receipt(index)?;
         Ok(decision.task == task && decision.is_release())
     }
@@ -298,7 +275,7 @@ impl Log {
         limit: usize,
     ) -> Result<Vec<(u64, String)>, LogError> {
         let asset = (asset, epoch);
-        let indexes = self.index.of_asset(asset, from, limit)?;
+        let indexes = self.disk.index.of_asset(asset, from, limit)?;
         self.lines(&indexes, |decision| decision.assets.contains(&asset))
     }
 
@@ -312,7 +289,7 @@ impl Log {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, String)>, LogError> {
-        let indexes = self.index.of_requester(requester, from, limit)?;
+        let indexes = self.disk.index.of_requester(requester, from, limit)?;
         self.lines(&indexes, |decision| decision.requester == requester)
     }
 
@@ -332,10 +309,81 @@ impl Log {
     /// A line, and what it says: signed, and at its place.
     fn receipt(&self, index: u64) -> Result<(String, Decision), LogError> {
         let broken = || LogError::Broken(index);
-        let line = read_line(&self.file, &self.index, index)?.ok_or_else(broken)?;
+        let line = read_line(&self.disk.file, &self.disk.index, index)?.ok_or_else(broken)?;
         let receipt = SignedReceipt::parse(&line).and_then(|signed| signed.verify(self.identity));
         let receipt = receipt.filter(|receipt| receipt.index == index).ok_or_else(broken)?;
         Ok((line, receipt.decision))
+    }
+}
+
+/// A service that stops leaves nothing to be verified or read again.
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Nothing more comes: the writer ends with what it has.
+        lock(&self.chain).lines = mpsc::channel().0;
+        let _ = self.writer.take().map(thread::JoinHandle::join);
+        let _ = self.disk.remember();
+        let _ = self.disk.index.flush();
+    }
+}
+
+impl Pending {
+    /// The receipt's index, when it is on disk.
+    ///
+    /// # Errors
+    /// When it, or one before it, could not be written; then nothing is recorded until the log is opened again.
+    pub async fn kept(mut self) -> Result<u64, LogError> {
+        let index = self.index;
+        let died = |_| io::Error::other("the thread that writes receipts died");
+        match &*self.written.wait_for(|written| written.tells_of(index)).await.map_err(died)? {
+            Written::Failed(size, cause) if *size <= index => {
+                Err(LogError::Poisoned(cause.clone()))
+            }
+            Written::UpTo(_) | Written::Failed(..) => Ok(index),
+        }
+    }
+}
+
+impl Written {
+    /// Whether it is settled if this receipt is on disk.
+    const fn tells_of(&self, index: u64) -> bool {
+        matches!(self, Self::Failed(..)) || matches!(self, Self::UpTo(size) if *size > index)
+    }
+}
+
+impl Disk {
+    /// Writes what comes until nothing more will, or until it cannot.
+    fn write_all(&self, queued: &mpsc::Receiver<Line>, tell: &watch::Sender<Written>) {
+        while let Ok(first) = queued.recv() {
+            let lines: Vec<_> = iter::once(first).chain(queued.try_iter()).collect();
+            let written = self.write(&lines);
+            let size = self.kept().tree.size();
+            match written {
+                Ok(()) => drop(tell.send_replace(Written::UpTo(size))),
+                Err(error) => {
+                    return drop(tell.send_replace(Written::Failed(size, Arc::new(error))));
+                }
+            }
+        }
+    }
+
+    /// Writes and syncs these lines, and only then lets them be seen.
+    fn write(&self, lines: &[Line]) -> Result<(), LogError> {
+        let text: String = lines.iter().flat_map(|(line, _)| [line, "\n"]).collect();
+        (&self.file).write_all(text.as_bytes())?;
+        self.file.sync_data()?;
+        let mut kept = self.kept().clone();
+        let (before, mut rows) = (kept.tree.size(), Rows::default());
+        for (line, decision) in lines {
+            kept.push(line, decision, &mut rows);
+        }
+        let after = kept.tree.size();
+        self.index.write(rows.up_to(kept.cursor()))?;
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        if before / VERIFIED_EVERY < after / VERIFIED_EVERY {
+            self.remember()?
+        }
+        Ok(())
     }
 
     /// Puts the newest head beside the log. Lost, it costs the next start the check of every signature.
@@ -343,21 +391,13 @@ impl Log {
         let path = checkpoint_beside(&self.path);
         let draft = path.with_extension("checkpoint-draft");
         let mut file = File::create(&draft)?;
-        file.write_all(&self.checkpoint())?;
+        file.write_all(&self.key.sign(&self.kept().tree))?;
         file.sync_data()?;
         fs::rename(draft, path)
     }
 
     fn kept(&self) -> RwLockReadGuard<'_, Kept> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A service that stops leaves nothing to be verified or read again.
-impl Drop for Log {
-    fn drop(&mut self) {
-        let _ = self.remember();
-        let _ = self.index.flush();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sesame_domain::{Denial, EnclaveId, Facts, Standing, TaskId};
-use sesame_receipts::Decision;
+use sesame_receipts::{Decision, Pending};
 use sesame_vault::{Denials, Release};
 use sesame_view::BothViews;
 
@@ -83,15 +83,40 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Durably.
-    #[tracing::instrument(name = "receipt", skip_all)]
-    pub(crate) fn keep(self, service: &Service) -> Result<(), ApiError> {
+    /// Puts it on record, and withholds what is to be told of it until it is on disk.
+    pub(crate) fn keep<T>(self, service: &Service, told: T) -> Result<Withheld<T>, ApiError> {
         service.metrics.decisions.decided(&self.reasons);
+        let begun = Instant::now();
+        let append = |receipt| service.receipts.append(receipt, &service.identity);
+        let receipt = self.receipt.map(append).transpose()?;
+        Ok(Withheld { told, begun, receipt })
+    }
+}
+
+/// An answer that nobody hears before its receipt is on disk. Work goes on meanwhile, on no thread that waits.
+#[derive(Debug)]
+#[must_use = "somebody waits for the answer"]
+pub(crate) struct Withheld<T> {
+    told: T,
+    begun: Instant,
+    /// None for an unknown task.
+    receipt: Option<Pending>,
+}
+
+impl<T> Withheld<T> {
+    /// The same, and what follows from it.
+    pub(crate) fn map<U>(self, follow: impl FnOnce(T) -> U) -> Withheld<U> {
+        let Self { told, begun, receipt } = self;
+        Withheld { told: follow(told), begun, receipt }
+    }
+
+    /// The answer, when its receipt is on disk.
+    #[tracing::instrument(name = "receipt", skip_all)]
+    pub(crate) async fn until_kept(self, service: &Service) -> Result<T, ApiError> {
         if let Some(receipt) = self.receipt {
-            let begun = Instant::now();
-            service.receipts.append(receipt, &service.identity)?;
-            service.metrics.receipts.observe(begun.elapsed().as_secs_f64());
+            receipt.kept().await?;
+            service.metrics.receipts.observe(self.begun.elapsed().as_secs_f64());
         }
-        Ok(())
+        Ok(self.told)
     }
 }

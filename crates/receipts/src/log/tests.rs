@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, thread};
 
+use futures::executor::block_on;
+
 use super::*;
 
 const SECRET: [u8; 32] = [3; 32];
@@ -29,9 +31,14 @@ impl Place {
         let place = Self::new();
         let log = place.open().unwrap();
         for task in 0..count {
-            assert_eq!(log.append(decision(task), &place.identity).unwrap(), task);
+            assert_eq!(place.append(&log, decision(task)).unwrap(), task);
         }
         place
+    }
+
+    /// The decision's index, when it is on disk.
+    fn append(&self, log: &Log, decision: Decision) -> Result<u64, LogError> {
+        block_on(log.append(decision, &self.identity)?.kept())
     }
 
     fn verify(&self) -> Result<u64, LogError> {
@@ -73,7 +80,7 @@ fn append_at_once(log: &Log, place: &Place, tasks: std::ops::Range<u64>) {
         for _ in 0..128 {
             scope.spawn(|| {
                 while let Some(task) = next() {
-                    log.append(decision(task), &place.identity).unwrap();
+                    place.append(log, decision(task)).unwrap();
                 }
             });
         }
@@ -92,7 +99,7 @@ type Lines = Vec<(u64, String)>;
 
 /// All that a log says of itself.
 fn told(log: &Log) -> (Vec<bool>, Lines, Lines, Vec<u8>) {
-    let size = log.kept().tree.size();
+    let size = log.disk.kept().tree.size();
     let released = (0..size).map(|task| log.has_released(decision(task).task).unwrap()).collect();
     let of_asset = log.of_asset(B256::repeat_byte(0xa1), 1, 0, 10_000).unwrap();
     let of_requester = log.of_requester(Address::repeat_byte(1), 0, 10_000).unwrap();
@@ -138,7 +145,7 @@ fn what_was_appended_is_there_again() {
 
     // It goes on where it stood.
     let before = verify_checkpoint(&log.checkpoint(), &log.verifier_key()).unwrap();
-    assert_eq!(log.append(decision(10), &place.identity).unwrap(), 10);
+    assert_eq!(place.append(&log, decision(10)).unwrap(), 10);
     let after = verify_checkpoint(&log.checkpoint(), &log.verifier_key()).unwrap();
     assert_eq!((before.size(), after.size(), before.origin()), (10, 11, after.origin()));
     assert_eq!(place.verify().unwrap(), 11);
@@ -161,7 +168,7 @@ fn many_at_once_are_one_log() {
             let (log, place) = (&log, &place);
             scope.spawn(move || {
                 for n in 0..50 {
-                    let index = log.append(decision(thread * 50 + n), &place.identity).unwrap();
+                    let index = place.append(log, decision(thread * 50 + n)).unwrap();
                     // What is answered is on disk.
                     assert!(place.verify().unwrap() > index || n % 10 != 0);
                 }
@@ -192,7 +199,7 @@ fn a_torn_line_is_dropped() {
     // So is the line that names the log, before there is a receipt.
     let place = Place::new();
     fs::write(place.path(), "{\"format\":").unwrap();
-    place.open().unwrap().append(decision(0), &place.identity).unwrap();
+    place.append(&place.open().unwrap(), decision(0)).unwrap();
     assert_eq!(place.verify().unwrap(), 1);
 }
 
@@ -243,7 +250,7 @@ fn a_log_that_was_cut_off_is_refused() {
     }
     // Without both, nobody but who kept a checkpoint can tell.
     place.forget_the_index();
-    assert_eq!(place.open_and_check().unwrap().kept().tree.size(), 5);
+    assert_eq!(place.open_and_check().unwrap().disk.kept().tree.size(), 5);
 }
 
 /// Signed by the identity, and yet not what stood there: the checkpoint knows.
@@ -284,14 +291,41 @@ fn a_log_of_an_earlier_version_is_refused_with_what_to_do() {
 fn a_log_that_failed_to_write_refuses_to_go_on() {
     let place = Place::filled(1);
     let mut log = place.open().unwrap();
+    lock(&log.chain).lines = mpsc::channel().0;
+    log.writer.take().unwrap().join().unwrap();
     // A file that is open for reading alone cannot be written.
-    log.file = File::open(place.path()).unwrap();
-    assert!(matches!(log.append(decision(1), &place.identity), Err(LogError::Io(_))));
-    assert!(matches!(log.append(decision(2), &place.identity), Err(LogError::Poisoned)));
-    assert!(lock(&log.queue).lines.is_empty() && !log.has_released(decision(1).task).unwrap());
+    Arc::get_mut(&mut log.disk).unwrap().file = File::open(place.path()).unwrap();
+    let disk = log.disk.clone();
     drop(log);
-    place.open().unwrap().append(decision(1), &place.identity).unwrap();
+
+    let log = Log::on(disk, place.identity.address(), None).unwrap();
+    let together = [1, 2].map(|task| log.append(decision(task), &place.identity).unwrap());
+    for pending in together {
+        let refused = block_on(pending.kept());
+        assert!(
+            matches!(&refused, Err(LogError::Poisoned(cause)) if matches!(**cause, LogError::Io(_))),
+            "{refused:?}"
+        );
+    }
+    assert!(matches!(place.append(&log, decision(3)), Err(LogError::Poisoned(_))));
+    assert!(!log.has_released(decision(1).task).unwrap());
+    drop(log);
+    place.append(&place.open().unwrap(), decision(1)).unwrap();
     assert_eq!(place.verify().unwrap(), 2);
+}
+
+/// A decision of which nobody waits to hear is on record all the same, and a log that is closed has written all of them.
+#[test]
+fn who_does_not_wait_is_on_record_all_the_same() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    let pending: Vec<_> =
+        (0..100).map(|task| log.append(decision(task), &place.identity).unwrap()).collect();
+    drop(log);
+    assert_eq!(place.verify().unwrap(), 100);
+    for (index, pending) in (0..).zip(pending) {
+        assert_eq!(block_on(pending.kept()).unwrap(), index);
+    }
 }
 
 /// Every way in which the index can be behind: it is brought up to the log, and says the same.
@@ -378,7 +412,7 @@ fn a_log_that_is_torn_before_the_end_of_its_index_is_refused() {
     }
     // Put back, it goes on.
     fs::write(place.path(), &whole).unwrap();
-    assert_eq!(place.open_and_check().unwrap().kept().tree.size(), 6);
+    assert_eq!(place.open_and_check().unwrap().disk.kept().tree.size(), 6);
 }
 
 #[test]
@@ -387,7 +421,7 @@ fn an_index_of_another_log_is_not_taken() {
     place.forget_the_index();
     copy(&other.beside("index"), &place.beside("index"));
     let log = place.open_and_check().unwrap();
-    assert_eq!((log.kept().tree.size(), log.index.cursor().unwrap().size), (20, 20));
+    assert_eq!((log.disk.kept().tree.size(), log.disk.index.cursor().unwrap().size), (20, 20));
 }
 
 /// What an index says is a hint: where to look. The log itself says what is there.

@@ -5,7 +5,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderName, HeaderValue, header},
 };
-use sesame_attestation::{AttestedSession, Collateral, Evidence, Needs, WorkerProof};
+use sesame_attestation::{AttestedSession, Collateral, Evidence, Needs, Platform, WorkerProof};
 use sesame_domain::TeeKind;
 use sesame_protocol::{
     jwk::Jwk,
@@ -106,8 +106,8 @@ fn parse_voucher(text: &str) -> Result<SignedVoucher, ApiError> {
     SignedVoucher::parse(text).map_err(unread)
 }
 
-/// What is cheap comes first: the challenge's signature before the body is read, the body's shape before anything in it is
-/// verified, and what costs most in the pool, which refuses when too many wait.
+/// What is cheap comes first: the challenge's signature before the body is read. The rest is for the pool, which refuses when too
+/// many wait: the body's shape and the worker's signature before anything in the evidence is verified.
 async fn respond(
     service: Shared,
     voucher: SignedVoucher,
@@ -115,7 +115,7 @@ async fn respond(
 ) -> Result<Answer, KbsError> {
     let token = session_token(request.headers())?;
     let (nonce, tee) = service.token.open_challenge(token, clock::now())?;
-    let (kind, token) = match session(&service, nonce, &tee, &voucher, request).await {
+    let (kind, token) = match session(&service, nonce, &tee, voucher, request).await {
         Ok(attested) => attested,
         Err(error) => {
             service.metrics.decisions.not_attested(&tee, error.code());
@@ -127,37 +127,33 @@ async fn respond(
     Ok(([(header::SET_COOKIE, cookie)], Json(TokenResponse { token })))
 }
 
-/// The session's token, and what attested.
+/// What attested, and the session's token.
 async fn session(
     service: &Shared,
     nonce: String,
     tee: &str,
-    voucher: &SignedVoucher,
+    voucher: SignedVoucher,
     request: Request,
 ) -> Result<(TeeKind, String), ApiError> {
-    let claim = Claim::read(service, nonce, tee, voucher, &body::read(request).await?)?;
-    let (claim, collateral) = with_collateral(service, claim).await?;
-    let verifying = service.clone();
-    service.pool.run(move || claim.verify(&verifying, &collateral)).await
+    let attestation = body::read(request).await?;
+    let (reading, tee) = (service.clone(), tee.to_owned());
+    let read = move || Claim::read(&reading, nonce, &tee, &voucher, &attestation)?.begin(&reading);
+    match service.pool.run(read).await? {
+        Begun::Attested(kind, token) => Ok((kind, token)),
+        Begun::Wants(platform, claim) => {
+            let fetched = service.shelf.get(platform, clock::now()).await?;
+            let verifying = service.clone();
+            service.pool.run(move || claim.verify(&verifying, &fetched.collateral)).await
+        }
+    }
 }
 
-/// What the verifier has to have at hand. While it is kept, nobody is asked; nor for evidence that is not signed up to its
-/// root, as far as that can be told without.
-async fn with_collateral(service: &Shared, claim: Claim) -> Result<(Claim, Collateral), ApiError> {
-    let Needs::Collateral(platform) = service.verifier.needs(&claim.evidence)? else {
-        return Ok((claim, Collateral::Nothing));
-    };
-    if let Some(kept) = service.shelf.kept(platform, clock::now()) {
-        return Ok((claim, kept?.collateral));
-    }
-    let verifying = service.clone();
-    let check = move || {
-        verifying.verifier.verify_signatures(&claim.evidence)?;
-        Ok(claim)
-    };
-    let claim = service.pool.run(check).await?;
-    let fetched = service.shelf.get(platform, clock::now()).await?;
-    Ok((claim, fetched.collateral))
+/// How far an attestation is.
+enum Begun {
+    /// Verified, and the session's token.
+    Attested(TeeKind, String),
+    /// Signed up to its root, as far as that can be told without what somebody has to be asked for.
+    Wants(Platform, Box<Claim>),
 }
 
 /// An attestation of which everything cheap was checked: what is left is the evidence itself.
@@ -189,6 +185,22 @@ impl Claim {
         let worker = WorkerProof::verify(voucher, domain, sms, key.thumbprint(), clock::now())?;
         let evidence = Evidence::parse(tee, &attestation.tee_evidence.primary_evidence)?;
         Ok(Self { nonce, key, worker, evidence })
+    }
+
+    /// Verifies if the verifier has at hand what it has to have: while that is kept, nobody is asked.
+    fn begin(self, service: &Service) -> Result<Begun, ApiError> {
+        let collateral = match service.verifier.needs(&self.evidence)? {
+            Needs::Nothing => Collateral::Nothing,
+            Needs::Collateral(platform) => match service.shelf.kept(platform, clock::now()) {
+                Some(kept) => kept?.collateral,
+                None => {
+                    service.verifier.verify_signatures(&self.evidence)?;
+                    return Ok(Begun::Wants(platform, Box::new(self)));
+                }
+            },
+        };
+        let (kind, token) = self.verify(service, &collateral)?;
+        Ok(Begun::Attested(kind, token))
     }
 
     /// Verifies, and gives the session's token.

@@ -1,7 +1,7 @@
 //! `GET /kbs/v0/resource/{task}/{type}/{tag}`: the decision, made anew, and what it releases.
 //!
-//! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], the vault opens, a durable receipt, and only
-//! then there is an answer, encrypted to the attested key.
+//! Session, fresh mirror, facts of both views, what the vault has, [`authorize`], the vault opens, a receipt, and an answer that
+//! is encrypted to the attested key, and withheld until the receipt is on disk.
 
 use axum::{Json, extract::State, http::HeaderMap};
 use sesame_attestation::AttestedSession;
@@ -25,7 +25,7 @@ use crate::{
         ApiError, Code, Form, KbsError,
         described::{FRESH, VAULT, refusals},
     },
-    receipt::{Decided, Record},
+    receipt::{Decided, Record, Withheld},
     service::{BUNDLE_TURNS, Service, Shared, holding, min_block, off_thread},
 };
 
@@ -126,13 +126,22 @@ async fn respond(
         let turn = service.turns.clone().acquire_many_owned(turns).await;
         turn.map_err(|error| ApiError::internal(&error))?
     };
+    let releasing = service.clone();
     let work = move || {
         // Off the threads that read requests, and after any wait, which takes no session past its end.
         let session = open()?;
-        release(&service, &session, task?, resource?, least?)
+        let (task, resource) = (task?, resource?);
+        Ok((turn, task, resource, release(&releasing, &session, task, resource, least?)?))
     };
-    Ok(Json(holding((place, turn), work).await?))
+    // The disk is waited for with a turn, but without a place: it takes no processor.
+    let (_turn, task, resource, withheld) = holding(place, work).await?;
+    let answer = withheld.until_kept(&service).await??;
+    tracing::info!(task.id = %task, %resource, "released {resource} of {task}");
+    Ok(Json(answer))
 }
+
+/// What the enclave will hear, yes or no.
+pub(super) type Answer<T> = Withheld<Result<T, ApiError>>;
 
 fn release(
     service: &Service,
@@ -140,21 +149,22 @@ fn release(
     task: TaskId,
     resource: Resource,
     least: Option<u64>,
-) -> Result<Response, ApiError> {
+) -> Result<Answer<Response>, ApiError> {
     let label = resource.to_string();
     for _ in 0..MAX_DECISIONS {
         let verdict = decide(service, session, task, resource, &label, least)?;
         let release = match verdict.outcome {
             Ok(release) => release,
-            Err(denials) => return Err(denied(verdict.record, service, task, &label, &denials)),
+            Err(denials) => return denied(verdict.record, service, task, &label, &denials),
         };
         let key = release.key().clone();
-        // The receipt takes a disk's time, in which owners replace secrets, so it comes after.
         match open(service, session, task, resource, release, &verdict.head) {
             Ok(content) => {
-                verdict.record.keep(service)?;
-                tracing::info!(task.id = %task, %resource, "released {resource} of {task}");
-                return jwe::encrypt(&key, &content).map_err(|error| ApiError::internal(&error));
+                // The disk has its time while this is encrypted.
+                let withheld = verdict.record.keep(service, ())?;
+                let answer = jwe::encrypt(&key, &content);
+                let answer = answer.map_err(|error| ApiError::internal(&error));
+                return Ok(withheld.map(|()| answer));
             }
             // Replaced or deleted since the decision, which is made anew about what there is now.
             Err(error) if error.code() == Code::SecretAbsent => {}
@@ -171,11 +181,11 @@ pub(super) fn allow(
     task: TaskId,
     resource: Resource,
     label: &str,
-) -> Result<(), ApiError> {
+) -> Result<Answer<()>, ApiError> {
     let verdict = decide(service, session, task, resource, label, None)?;
     match verdict.outcome {
-        Ok(_) => verdict.record.keep(service),
-        Err(denials) => Err(denied(verdict.record, service, task, label, &denials)),
+        Ok(_) => verdict.record.keep(service, Ok(())),
+        Err(denials) => denied(verdict.record, service, task, label, &denials),
     }
 }
 
@@ -187,21 +197,18 @@ struct Verdict {
     record: Record,
 }
 
-/// The answer to a denial, once that is on record.
-fn denied(
+/// The answer to a denial.
+fn denied<T>(
     record: Record,
     service: &Service,
     task: TaskId,
     label: &str,
     denials: &Denials,
-) -> ApiError {
-    if let Err(error) = record.keep(service) {
-        return error;
-    }
+) -> Result<Answer<T>, ApiError> {
     let denials: Vec<_> = denials.reasons().iter().map(DenialBody::from).collect();
     let reasons: Vec<_> = denials.iter().map(DenialBody::detail).collect();
     tracing::info!(task.id = %task, ?reasons, "denied {label} of {task}");
-    ApiError::denied(denials)
+    record.keep(service, Err(ApiError::denied(denials)))
 }
 
 /// Decides by the head at block `least` or later.

@@ -10,7 +10,11 @@ use sesame_attestation::AttestedSession;
 use sesame_domain::{Resource, TaskId};
 use sesame_protocol::results::{ResultKeyCertificate, ResultKeyRequest};
 
-use super::{body, resource::allow, session_token};
+use super::{
+    body,
+    resource::{Answer, allow},
+    session_token,
+};
 use crate::{
     clock,
     openapi::{ENCLAVE, examples},
@@ -61,20 +65,26 @@ pub(crate) async fn result_key(
     let token = session_token(request.headers())?;
     let session = service.token.open_session(token, service.verifier.policy(), clock::now())?;
     let request: ResultKeyRequest = body::read(request).await?;
-    Ok(Json(blocking(service.place().await?, move || certify(&service, &session, &request)).await?))
+    let certifying = service.clone();
+    let work = move || certify(&certifying, &session, &request);
+    let withheld = blocking(service.place().await?, work).await?;
+    Ok(Json(withheld.until_kept(&service).await??))
 }
 
 fn certify(
     service: &Service,
     session: &AttestedSession,
     request: &ResultKeyRequest,
-) -> Result<ResultKeyCertificate, ApiError> {
+) -> Result<Answer<ResultKeyCertificate>, ApiError> {
     request.verify(&session.nonce, session.enclave.key()).map_err(|error| {
         ApiError::new(Code::ResultKeyRefused, format!("The attested key did not sign: {error}."))
     })?;
     let task = TaskId(request.task);
     let label = format!("result-key/{}", request.key);
-    allow(service, session, task, Resource::Bundle, &label)?;
-    let signature = service.tasks.certify(task, request.key, &service.identity);
-    Ok(ResultKeyCertificate { signature })
+    let allowed = allow(service, session, task, Resource::Bundle, &label)?;
+    let certificate = || {
+        let signature = service.tasks.certify(task, request.key, &service.identity);
+        ResultKeyCertificate { signature }
+    };
+    Ok(allowed.map(|allowed| allowed.map(|()| certificate())))
 }

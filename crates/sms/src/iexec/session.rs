@@ -36,7 +36,7 @@ use crate::{
     overload::blocking,
     problem::{ApiError, chain},
     public::explain::parse_address,
-    receipt::{About, Record},
+    receipt::{About, Record, Withheld},
     service::Service,
 };
 
@@ -123,9 +123,10 @@ async fn make(
         let slice = sessions.outside.slice(bulk, *index).await;
         outcome = attempt(iexec, &wanted, Some(slice)).await?;
     }
-    let Outcome::Made { id, document, sessions } = outcome else {
+    let Outcome::Made(made) = outcome else {
         return Err(SessionError::Generation.into());
     };
+    let Made { id, document, sessions } = made.until_kept(&iexec.service).await?;
     if let Err(error) = sessions.outside.post(document).await {
         let reason = chain(&error.without_url());
         tracing::warn!(task.id = %wanted.task, reason, "the storage of sessions fails");
@@ -177,8 +178,15 @@ enum Outcome {
     Failed(SessionError),
     /// The deal has a bulk: this slice of it has to be had first.
     NeedsSlice { bulk: String, index: u64, sessions: Arc<Sessions> },
-    /// A session, with its receipt on disk.
-    Made { id: String, document: Zeroizing<Vec<u8>>, sessions: Arc<Sessions> },
+    /// A session, to be handed out when its receipt is on disk.
+    Made(Withheld<Made>),
+}
+
+/// A session.
+struct Made {
+    id: String,
+    document: Zeroizing<Vec<u8>>,
+    sessions: Arc<Sessions>,
 }
 
 /// Decides, and makes the session if there is nothing to be had first. A task that the index does not show yet is waited for.
@@ -199,12 +207,13 @@ async fn attempt(
         Outcome::Denied { reasons, record } => {
             tracing::info!(task.id = %wanted.task, ?reasons, "no session of {}", wanted.task);
             let keeping = service.clone();
-            blocking(service.place().await?, move || record.keep(&keeping)).await?;
+            let keep = move || record.keep(&keeping, ());
+            blocking(service.place().await?, keep).await?.until_kept(service).await?;
             let first = reasons.first().map_or("UNKNOWN_ISSUE", DealDenial::name);
             Err(NoSession::Unauthorized(first))
         }
         Outcome::Failed(error) => Err(error.into()),
-        outcome @ (Outcome::NeedsSlice { .. } | Outcome::Made { .. }) => Ok(outcome),
+        outcome @ (Outcome::NeedsSlice { .. } | Outcome::Made(_)) => Ok(outcome),
     }
 }
 
@@ -259,8 +268,8 @@ fn decide(
         Err(error) => return Ok(Outcome::Failed(error)),
     };
     let document = session.to_json().map_err(|error| ApiError::internal(&error))?;
-    wanted.record(&facts, asked.now, released, Vec::new()).keep(service)?;
-    Ok(Outcome::Made { id, document, sessions })
+    let record = wanted.record(&facts, asked.now, released, Vec::new());
+    Ok(Outcome::Made(record.keep(service, Made { id, document, sessions })?))
 }
 
 /// What was released, by path and version.
