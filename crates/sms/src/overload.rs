@@ -15,7 +15,7 @@ use std::{
 use axum::{
     BoxError,
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     middleware::Next,
     response::Response,
 };
@@ -28,7 +28,6 @@ use tokio::{
 use crate::{
     line::{Line, Place},
     problem::{ApiError, Code},
-    router::in_form_of,
     service::holding,
 };
 
@@ -85,11 +84,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Bounds what all bodies take together while they come in, however slowly, and until they are answered.
 pub(crate) async fn in_memory(
-    State(room): State<Arc<Room>>,
+    room: &Room,
     request: Request,
     next: Next,
-) -> Response {
-    let uri = request.uri().clone();
+) -> Result<Response, ApiError> {
     let held = Arc::new(Mutex::new(Held::default()));
     let counted = |body| Counted {
         body,
@@ -100,7 +98,7 @@ pub(crate) async fn in_memory(
     };
     let response = next.run(request.map(|body| Body::new(counted(body)))).await;
     let refused = held.lock().unwrap_or_else(PoisonError::into_inner).refused.take();
-    refused.map_or(response, |error| in_form_of(&uri, error))
+    refused.map_or(Ok(response), Err)
 }
 
 /// What one body takes.
@@ -194,6 +192,7 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
 
     use super::*;
+    use crate::router::{Bounds, bounded};
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_place_soon_is_refused() {
@@ -212,7 +211,8 @@ mod tests {
             to_bytes(body, 100).await.map_or(StatusCode::BAD_REQUEST, |_| StatusCode::OK)
         };
         let router = Router::new().route("/", post(read));
-        let router = router.layer(middleware::from_fn_with_state(room.clone(), in_memory));
+        let bounds = Bounds { room: room.clone(), request_time: Duration::MAX };
+        let router = router.layer(middleware::from_fn_with_state(bounds, bounded));
         let service = TowerToHyperService::new(router);
         let send = async |length: usize| {
             let request = Request::post("/").body(Body::from(vec![0; length])).unwrap();

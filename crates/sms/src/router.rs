@@ -1,16 +1,20 @@
 //! What is served where, and what is true of every answer: a time, a line in the log, a problem in its surface's form.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{HeaderMap, Method, Uri, header::CONTENT_ENCODING},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
 };
+use futures::FutureExt as _;
 use tokio::time::timeout;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -22,7 +26,7 @@ use crate::{
     limits::Gate,
     observe::observe,
     openapi,
-    overload::in_memory,
+    overload::{Room, in_memory},
     owner::{delete, head, list, put, receipts},
     problem::{ApiError, Code, Form, described},
     public,
@@ -114,22 +118,16 @@ pub(crate) fn router(
     for Surface { routes, form, gated, .. } in
         surfaces().into_iter().filter(|surface| served.serve(surface.audience))
     {
-        let write = form.writer();
-        let panics = CatchPanicLayer::custom(move |_: Panic| write(panicked()));
-        let mut routes = Router::from(routes).route_layer(panics);
-        if gated {
-            routes = routes.route_layer(gate.layer(write));
-        }
-        all = all.merge(routes);
+        let routes = Router::from(routes);
+        all = all.merge(if gated { routes.route_layer(gate.layer(form.writer())) } else { routes });
     }
-    let room = service.room.clone();
+    let bounds = Bounds { room: service.room.clone(), request_time };
     all.method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(CatchPanicLayer::custom(|_: Panic| panicked().into_response()))
-        .layer(middleware::from_fn_with_state(room, in_memory))
-        .layer(middleware::from_fn(unencoded))
-        .layer(middleware::from_fn_with_state(request_time, in_time))
-        .layer(middleware::from_fn_with_state(service.clone(), observe))
+        .layer((
+            middleware::from_fn_with_state(service.clone(), observe),
+            middleware::from_fn_with_state(bounds, bounded),
+        ))
         .with_state(service)
 }
 
@@ -213,42 +211,83 @@ pub(crate) fn in_form_of(uri: &Uri, error: ApiError) -> Response {
 }
 
 /// The panic's message may hold anything, so it stays out of log and answer; its place is in the panic hook's output.
-pub(crate) type Panic = Box<dyn std::any::Any + Send + 'static>;
-
-pub(crate) fn panicked() -> ApiError {
+fn panicked() -> ApiError {
     tracing::error!("a handler panicked");
     ApiError::new(Code::Internal, "The service failed to answer; its log says why.")
 }
 
-/// Bodies are taken as they are: what unfolds into more than was sent is refused unread.
-pub(crate) async fn unencoded(request: Request, next: Next) -> Response {
-    if is_unencoded(request.headers()) {
-        return next.run(request).await;
-    }
-    let detail = "Send the body as it is, without a Content-Encoding.";
-    in_form_of(request.uri(), ApiError::new(Code::UnsupportedEncoding, detail))
+/// What every request is held to.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Where its body takes memory.
+    pub(crate) room: Arc<Room>,
+    /// For how long it is worked on.
+    pub(crate) request_time: Duration,
 }
 
-fn is_unencoded(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-    encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-/// Answers for a handler that takes longer than `limit`, in the form of its surface. What the handler had handed to a
-/// blocking thread goes on to its end.
-pub(crate) async fn in_time(
-    State(limit): State<Duration>,
+/// Refuses what goes beyond them, and answers for a handler that panics, in the form of its surface. It is one layer, since each
+/// makes a refusal dearer, and refusals are what a service has to afford when too much is asked of it.
+pub(crate) async fn bounded(
+    State(bounds): State<Bounds>,
     request: Request,
     next: Next,
 ) -> Response {
     let uri = request.uri().clone();
-    if let Ok(response) = timeout(limit, next.run(request)).await {
-        return response;
+    within(bounds, request, next).await.unwrap_or_else(|error| in_form_of(&uri, error))
+}
+
+/// What the handler had handed to a blocking thread goes on to its end, even if it takes longer.
+async fn within(bounds: Bounds, request: Request, next: Next) -> Result<Response, ApiError> {
+    unencoded(request.headers())?;
+    let answer = AssertUnwindSafe(in_memory(&bounds.room, request, next)).catch_unwind();
+    let answer = timeout(bounds.request_time, answer).await;
+    answer.map_err(|_| too_late(bounds.request_time))?.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// Bodies are taken as they are: what unfolds into more than was sent is refused unread.
+fn unencoded(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
     }
+    let detail = "Send the body as it is, without a Content-Encoding.";
+    Err(ApiError::new(Code::UnsupportedEncoding, detail))
+}
+
+fn too_late(limit: Duration) -> ApiError {
     let detail = format!(
         "No answer was ready within {} s, the time for the request's body included. What was asked for may have been done \
          nevertheless: look before you ask again.",
         limit.as_secs_f32()
     );
-    in_form_of(&uri, ApiError::new(Code::RequestTimeout, detail))
+    ApiError::new(Code::RequestTimeout, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::StatusCode, routing::get};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_for_in_the_form_of_its_surface() {
+        let panics = async || -> StatusCode { panic!("with the secret in its words") };
+        let bounds = Bounds { room: Arc::new(Room::new(1)), request_time: Duration::MAX };
+        let router =
+            Router::new().route("/v1/keys", get(panics)).route("/kbs/v0/auth", get(panics));
+        let router = router.layer(middleware::from_fn_with_state(bounds, bounded));
+        let service = TowerToHyperService::new(router);
+        for (path, content_type) in
+            [("/v1/keys", "application/problem+json"), ("/kbs/v0/auth", "application/json")]
+        {
+            let answer =
+                service.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(answer.headers()["content-type"], content_type);
+            let body = axum::body::to_bytes(answer.into_body(), 1 << 12).await.unwrap();
+            assert!(!String::from_utf8_lossy(&body).contains("secret"), "{body:?}");
+        }
+    }
 }

@@ -293,7 +293,7 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         receipts,
         receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
-        room: Arc::new(Room::new(config.limits.in_flight.get())),
+        room: Arc::new(Room::new(config.limits.places(kept_in).get())),
         turns: Arc::new(Semaphore::new(TURNS)),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
         pulse,

@@ -14,18 +14,14 @@ use axum::{
     response::Response,
     routing::{get, head, post},
 };
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowHeaders, Any, CorsLayer},
-};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::{Iexec, explain, secrets, session, standing, tee};
 use crate::{
     limits::Gate,
     observe::observe,
-    overload::in_memory,
     problem::Form,
-    router::{Panic, in_time, panicked, unencoded},
+    router::{Bounds, bounded},
 };
 
 /// Bytes of a request to `/tee/sessions`, and of an order to be explained.
@@ -35,19 +31,15 @@ const MAX_DOCUMENT: usize = 16 << 10;
 const PREFLIGHT_AGE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn router(iexec: Iexec, request_time: Duration, gate: &Gate) -> Router {
-    let bounded = |routes: Router<Iexec>| {
-        let write = Form::Problem.writer();
-        let room = iexec.service.room.clone();
+    let within_bounds = |routes: Router<Iexec>| {
+        let bounds = Bounds { room: iexec.service.room.clone(), request_time };
         routes
-            .route_layer(CatchPanicLayer::custom(move |_: Panic| write(panicked())))
-            .route_layer(gate.layer(write))
-            .layer(middleware::from_fn_with_state(room, in_memory))
-            .layer(middleware::from_fn(unencoded))
-            .layer(middleware::from_fn_with_state(request_time, in_time))
+            .route_layer(gate.layer(Form::Problem.writer()))
+            .layer(middleware::from_fn_with_state(bounds, bounded))
     };
     // Outermost, so that browsers may read every answer, refusals of the layers among them.
-    let of_browsers = bounded(secrets()).layer(middleware::from_fn(bare)).layer(cors());
-    let of_machines = bounded(enclaves()).layer(middleware::from_fn(bare));
+    let of_browsers = within_bounds(secrets()).layer(middleware::from_fn(bare)).layer(cors());
+    let of_machines = within_bounds(enclaves()).layer(middleware::from_fn(bare));
     let monitors = Router::new()
         .route("/version", get(standing::version))
         .route("/actuator/health", get(standing::health))
@@ -55,7 +47,7 @@ pub(crate) fn router(iexec: Iexec, request_time: Duration, gate: &Gate) -> Route
     let observed = iexec.service.clone();
     of_browsers
         .merge(of_machines)
-        .merge(bounded(questions()))
+        .merge(within_bounds(questions()))
         .merge(monitors)
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(observed, observe))
