@@ -108,7 +108,7 @@ fn append(log: &Log, identity: &Signer, tasks: Range<u64>) -> anyhow::Result<()>
 }
 
 /// A bundle of four secrets.
-fn decision() -> Decision {
+pub(crate) fn decision() -> Decision {
     let released = |name: &str| (name.to_owned(), 1);
     Decision {
         decided_at: 1_800_000_000,

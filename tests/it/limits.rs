@@ -175,7 +175,7 @@ async fn strangers_learn_a_code_and_no_reason() {
 /// Asked for more than it can do, the service says so soon, and still says how it is; a burst is only waited for.
 #[tokio::test]
 async fn beyond_its_room_the_service_sheds_load() {
-    let limits = Limits { in_flight: Some(NonZeroUsize::MIN), ..Options::default().limits };
+    let limits = Limits { in_flight: NonZeroUsize::MIN, ..Options::default().limits };
     let world = World::with(Options { limits, ..Options::default() }).await;
     let scene = Scene::set(&world).await;
     // One answer takes longer than a burst is waited for.

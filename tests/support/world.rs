@@ -62,7 +62,7 @@ impl Default for Options {
                 // Nobody is sent away for want of room, however slow the machine.
                 verifications: NonZeroUsize::new(1024).expect("not zero"),
                 verifications_waiting: 1024,
-                in_flight: NonZeroUsize::new(1024),
+                in_flight: NonZeroUsize::new(1024).expect("not zero"),
             },
             network: Network::default(),
         }

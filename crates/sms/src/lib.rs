@@ -4,6 +4,7 @@ mod clients;
 mod clock;
 mod collateral;
 mod config;
+mod crew;
 mod enclave;
 mod followed;
 mod health;

@@ -14,7 +14,6 @@ use axum::{
     response::Response,
 };
 use governor::middleware::NoOpMiddleware;
-use sesame_protocol::status::{KeyProvider, VaultStore};
 use tokio_util::sync::CancellationToken;
 use tower_governor::{
     GovernorError, GovernorLayer,
@@ -42,40 +41,30 @@ pub struct Limits {
     pub verifications: NonZeroUsize,
     /// Enclaves that may wait to be verified.
     pub verifications_waiting: usize,
-    /// Requests that may be worked on at a time, those that wait for memory included. More wait in line. None stands for one for
-    /// each core where work waits for nobody, and [`WAITING_PER_CORE`] where records or keys of the vault are elsewhere.
-    pub in_flight: Option<NonZeroUsize>,
+    /// Requests that may be worked on at a time, those that wait for memory included. More wait in line.
+    pub in_flight: NonZeroUsize,
 }
 
-/// Requests that one core may have begun where each of them waits for a database or an HSM most of its time.
-const WAITING_PER_CORE: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+/// Requests that one core may be busy with: enough for it to have work at any time, and few enough for the last of them to be
+/// answered soon.
+const IN_FLIGHT_PER_CORE: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
 impl Default for Limits {
-    /// 50 requests a second and 500 at once from one client; a verification for each core, and 64 waiting.
+    /// 50 requests a second and 500 at once from one client; a verification for each core, and 64 waiting; 4 requests in flight
+    /// for each core.
     fn default() -> Self {
         Self {
             requests_per_second: NonZeroU32::new(50).expect("not zero"),
             burst: NonZeroU32::new(500).expect("not zero"),
             verifications: cores(),
             verifications_waiting: 64,
-            in_flight: None,
+            in_flight: cores().saturating_mul(IN_FLIGHT_PER_CORE),
         }
     }
 }
 
-impl Limits {
-    /// Places for requests that are worked on, where records and keys of the vault are kept so.
-    pub(crate) fn places(&self, kept_in: (VaultStore, KeyProvider)) -> NonZeroUsize {
-        self.in_flight.unwrap_or_else(|| match kept_in {
-            (VaultStore::Rocksdb, KeyProvider::File) => cores(),
-            (VaultStore::Postgres, _) | (_, KeyProvider::Pkcs11) => {
-                cores().saturating_mul(WAITING_PER_CORE)
-            }
-        })
-    }
-}
-
-fn cores() -> NonZeroUsize {
+/// Processors that this program has.
+pub(crate) fn cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 

@@ -1,9 +1,8 @@
 //! What the service takes on at a time. Beyond that it says no soon, so that whatever it took on is answered soon.
 //!
-//! Work goes to the runtime's blocking threads, where databases and cryptography run, and waits there for the memory that answers
-//! with secrets take. Whoever gets there holds a [`Place`], and waits for one in a [`Line`]. There are few more places than
-//! threads can work at: more of them would not do more, and would take the processors from those that read requests and refuse
-//! them. What only reads the process's own state (health, metrics, status) needs none.
+//! Work holds a [`Place`], and waits for one in a [`Line`]. It is done by a [`Crew`], or on the runtime's blocking threads where it
+//! waits for a database or an HSM. There are few more places than keep those busy. What only reads the process's own state
+//! (health, metrics, status) needs none.
 
 use std::{
     pin::Pin,
@@ -26,7 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    line::{Line, Place},
+    crew::Crew,
+    line::{self, Line},
     problem::{ApiError, Code},
     service::holding,
 };
@@ -47,19 +47,30 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Room {
     line: Line,
+    crew: Option<Arc<Crew>>,
     bodies: Arc<Semaphore>,
 }
 
 impl Room {
-    /// For so many requests at a time.
-    pub(crate) fn new(places: usize) -> Self {
-        Self { line: Line::new(places, PATIENCE), bodies: Arc::new(Semaphore::new(BODIES)) }
+    /// For so many requests at a time, done by the crew if there is one.
+    pub(crate) fn new(places: usize, crew: Option<Crew>) -> Self {
+        let (line, bodies) = (Line::new(places, PATIENCE), Arc::new(Semaphore::new(BODIES)));
+        Self { line, crew: crew.map(Arc::new), bodies }
     }
 
     /// A place, unless all are taken and none gets free soon.
     pub(crate) async fn place(&self) -> Result<Place, ApiError> {
-        self.line.enter().await.ok_or_else(overloaded)
+        let turn = self.line.enter().await.ok_or_else(overloaded)?;
+        Ok(Place { turn, crew: self.crew.clone() })
     }
+}
+
+/// The right to be worked on, until it is dropped.
+#[derive(Debug)]
+#[must_use = "the place is free again when this is dropped"]
+pub(crate) struct Place {
+    turn: line::Place,
+    crew: Option<Arc<Crew>>,
 }
 
 fn overloaded() -> ApiError {
@@ -73,13 +84,18 @@ fn too_slow() -> ApiError {
     ApiError::new(Code::RequestTooSlow, "The body comes too slowly: send it again, faster.")
 }
 
-/// Runs what blocks off the async threads. The place goes with the work: a caller who leaves early makes no room that is not
-/// there.
+/// Works off the async threads. The place goes with the work: a caller who leaves early makes no room that is not there.
 pub(crate) async fn blocking<T: Send + 'static>(
     place: Place,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    holding(place, work).await
+    let Place { turn, crew } = place;
+    let Some(crew) = crew else { return holding(turn, work).await };
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
+    crew.run(work).await
 }
 
 /// Bounds what all bodies take together while they come in, however slowly, and until they are answered.
@@ -196,7 +212,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_place_soon_is_refused() {
-        let room = Room::new(2);
+        let room = Room::new(2, None);
         let (first, _second) = (room.place().await.unwrap(), room.place().await.unwrap());
         let refused = room.place().await.unwrap_err();
         assert_eq!(refused.code(), Code::Overloaded);
@@ -206,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_their_room_and_give_it_back() {
-        let room = Arc::new(Room { bodies: Arc::new(Semaphore::new(10)), ..Room::new(1) });
+        let room = Arc::new(Room { bodies: Arc::new(Semaphore::new(10)), ..Room::new(1, None) });
         let read = async |body: Body| {
             to_bytes(body, 100).await.map_or(StatusCode::BAD_REQUEST, |_| StatusCode::OK)
         };

@@ -274,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_is_answered_for_in_the_form_of_its_surface() {
         let panics = async || -> StatusCode { panic!("with the secret in its words") };
-        let bounds = Bounds { room: Arc::new(Room::new(1)), request_time: Duration::MAX };
+        let bounds = Bounds { room: Arc::new(Room::new(1, None)), request_time: Duration::MAX };
         let router =
             Router::new().route("/v1/keys", get(panics)).route("/kbs/v0/auth", get(panics));
         let router = router.layer(middleware::from_fn_with_state(bounds, bounded));

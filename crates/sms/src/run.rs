@@ -14,7 +14,7 @@ use sesame_protocol::{
     receipts::ReceiptLogKey,
     results::TaskDomain,
     signature::{SignatureError, Signer},
-    status::Trust,
+    status::{KeyProvider, Trust, VaultStore},
     typed::Domain,
 };
 use sesame_receipts::{Log, LogError};
@@ -30,11 +30,12 @@ use crate::{
     clock,
     collateral::Shelf,
     config::Config,
+    crew::Crew,
     followed::Followed,
     health::Health,
     iexec::{self, Iexec},
     index::{self, IndexError},
-    limits::Gate,
+    limits::{Gate, cores},
     listen::{Listeners, Network, Server, Tls, TlsError, nothing_to_reload},
     manager,
     metrics::Metrics,
@@ -94,6 +95,9 @@ pub enum ServeError {
     /// Certificate or key cannot be used.
     #[error("the service cannot speak TLS")]
     Tls(#[from] TlsError),
+    /// The operating system gives no threads.
+    #[error("no threads can be started to work on requests")]
+    Threads(#[source] io::Error),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[source] io::Error),
@@ -276,6 +280,9 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         metrics: metrics.index.clone(),
         pulse: publisher,
     };
+    // Where records or keys are elsewhere, work waits for them most of its time, on as many threads as are waiting.
+    let is_local = kept_in == (VaultStore::Rocksdb, KeyProvider::File);
+    let crew = is_local.then(|| Crew::new(cores())).transpose().map_err(ServeError::Threads)?;
     let task_registry = followed.native().map_or(home, |deployment| deployment.task_registry);
     let service = Service {
         followed,
@@ -293,7 +300,7 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
         receipts,
         receipts_key,
         reserve: Reserve { folder: folder.clone(), bytes: config.free_reserve_bytes },
-        room: Arc::new(Room::new(config.limits.places(kept_in).get())),
+        room: Arc::new(Room::new(config.limits.in_flight.get(), crew)),
         turns: Arc::new(Semaphore::new(TURNS)),
         pool: Pool::new(config.limits.verifications.get(), config.limits.verifications_waiting),
         pulse,

@@ -48,7 +48,7 @@ impl ServeError {
             Self::Index(error) => of_index(error),
             Self::Receipts(error) => of_receipts(error),
             Self::Mirror(error) => of_mirror(error),
-            Self::Folder(_) | Self::Listener(_) => Stop::Unavailable,
+            Self::Folder(_) | Self::Threads(_) | Self::Listener(_) => Stop::Unavailable,
             Self::OpeningDied(_) | Self::MirrorDied(_) | Self::CheckDied(_) => Stop::Internal,
         }
     }

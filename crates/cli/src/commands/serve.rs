@@ -103,10 +103,10 @@ pub(crate) struct ServeArgs {
     /// How many it may send at once.
     #[arg(long, value_name = "N", default_value_t = Limits::default().burst)]
     rate_burst: NonZeroU32,
-    /// How many requests may be worked on at a time; more wait for a moment, and are answered 503 then. By default one for each
-    /// core, or 8 for each where a database or an HSM has to be waited for.
-    #[arg(long, value_name = "N")]
-    max_in_flight: Option<NonZeroUsize>,
+    /// How many requests may be worked on at a time; more wait for a moment, and are answered 503 then. 4 for each core by
+    /// default.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight, hide_default_value = true)]
+    max_in_flight: NonZeroUsize,
     /// How many enclaves may be verified at a time; one for each core by default.
     #[arg(long, value_name = "N", default_value_t = Limits::default().verifications, hide_default_value = true)]
     verifications: NonZeroUsize,

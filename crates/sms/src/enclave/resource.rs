@@ -20,13 +20,14 @@ use super::session_token;
 use crate::{
     clock,
     openapi::{ENCLAVE, examples, parameters},
+    overload::blocking,
     path::Path,
     problem::{
         ApiError, Code, Form, KbsError,
         described::{FRESH, VAULT, refusals},
     },
     receipt::{Decided, Record, Withheld},
-    service::{BUNDLE_TURNS, Service, Shared, holding, min_block, off_thread},
+    service::{BUNDLE_TURNS, Service, Shared, min_block, off_thread},
 };
 
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
@@ -134,7 +135,7 @@ async fn respond(
         Ok((turn, task, resource, release(&releasing, &session, task, resource, least?)?))
     };
     // The disk is waited for with a turn, but without a place: it takes no processor.
-    let (_turn, task, resource, withheld) = holding(place, work).await?;
+    let (_turn, task, resource, withheld) = blocking(place, work).await?;
     let answer = withheld.until_kept(&service).await??;
     tracing::info!(task.id = %task, %resource, "released {resource} of {task}");
     Ok(Json(answer))
