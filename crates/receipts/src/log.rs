@@ -36,6 +36,9 @@ use crate::{
 const AT_ONCE: u64 = 1024;
 /// No receipt is longer, bytes.
 const MAX_LINE: u64 = 16 << 20;
+/// How many receipts wait for the writer: more than one sync of a busy service takes along. While a disk hangs, whoever comes then
+/// waits with them, whether or not the others still listen.
+const QUEUED: usize = 256;
 /// After how many receipts the checkpoint beside the log is written anew.
 const VERIFIED_EVERY: u64 = 4096;
 
@@ -103,7 +106,7 @@ struct Chain {
     next: u64,
     previous: B256,
     /// To the writer, in the order in which they will stand.
-    lines: mpsc::Sender<Line>,
+    lines: mpsc::SyncSender<Line>,
 }
 
 type Line = (String, Decision);
@@ -178,7 +181,7 @@ impl Log {
 
     /// The log on this disk, with a thread that writes it.
     fn on(disk: Arc<Disk>, identity: Address, verified: Option<Head>) -> io::Result<Self> {
-        let (lines, queued) = mpsc::channel();
+        let (lines, queued) = mpsc::sync_channel(QUEUED);
         let kept = disk.kept().clone();
         let chain = Mutex::new(Chain { next: kept.tree.size(), previous: kept.last, lines });
         let (tell, written) = watch::channel(Written::UpTo(kept.tree.size()));
@@ -216,7 +219,8 @@ impl Log {
         if tree.root() == verified.root() { Ok(()) } else { Err(LogError::Rewritten(tree.size())) }
     }
 
-    /// Puts a decision on record, signed and behind all before it. It is on disk when [`Pending::kept`] says so.
+    /// Puts a decision on record, signed and behind all before it. It is on disk when [`Pending::kept`] says so. Blocks while
+    /// too many wait for a disk that hangs.
     ///
     /// # Errors
     /// When the decision cannot be written as JSON.
@@ -320,7 +324,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         // Nothing more comes: the writer ends with what it has.
-        lock(&self.chain).lines = mpsc::channel().0;
+        lock(&self.chain).lines = mpsc::sync_channel(0).0;
         let _ = self.writer.take().map(thread::JoinHandle::join);
         let _ = self.disk.remember();
         let _ = self.disk.index.flush();

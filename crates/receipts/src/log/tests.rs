@@ -1,6 +1,13 @@
 //! The file on disk: what is appended stays, together or alone, and what is altered is noticed.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use futures::executor::block_on;
 
@@ -287,18 +294,55 @@ fn a_log_of_an_earlier_version_is_refused_with_what_to_do() {
     assert!(matches!(place.open(), Err(LogError::Header)));
 }
 
+/// A log that writes into another file than its own.
+fn redirected(place: &Place, file: File) -> Log {
+    let mut log = place.open().unwrap();
+    lock(&log.chain).lines = mpsc::sync_channel(0).0;
+    log.writer.take().unwrap().join().unwrap();
+    Arc::get_mut(&mut log.disk).unwrap().file = file;
+    let disk = log.disk.clone();
+    drop(log);
+    Log::on(disk, place.identity.address(), None).unwrap()
+}
+
+/// A bug: those who had asked and left were queued without bound.
+#[test]
+fn a_disk_that_hangs_makes_those_wait_who_come_then() {
+    let place = Place::filled(1);
+    let (reader, writer) = io::pipe().unwrap();
+    // Nobody reads: writing hangs where the pipe is full, which the first of them makes it.
+    let log = redirected(&place, File::from(std::os::fd::OwnedFd::from(writer)));
+    let (appended, all) = (AtomicUsize::new(0), 4 * QUEUED);
+    let pending = thread::scope(|scope| {
+        let append = scope.spawn(|| {
+            let append = |task| {
+                let resource = "x".repeat(if task == 1 { 1 << 20 } else { 1 });
+                let decision = Decision { resource, ..decision(task) };
+                let pending = log.append(decision, &place.identity).unwrap();
+                appended.fetch_add(1, Ordering::SeqCst);
+                pending
+            };
+            (1..=all as u64).map(append).collect::<Vec<_>>()
+        });
+        let mut before = usize::MAX;
+        while before != appended.load(Ordering::SeqCst) || before < QUEUED {
+            before = appended.load(Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(500));
+        }
+        assert!(before < all, "all {all} were taken");
+        drop(reader);
+        append.join().unwrap()
+    });
+    for pending in pending {
+        assert!(matches!(block_on(pending.kept()), Err(LogError::Poisoned(_))));
+    }
+}
+
 #[test]
 fn a_log_that_failed_to_write_refuses_to_go_on() {
     let place = Place::filled(1);
-    let mut log = place.open().unwrap();
-    lock(&log.chain).lines = mpsc::channel().0;
-    log.writer.take().unwrap().join().unwrap();
     // A file that is open for reading alone cannot be written.
-    Arc::get_mut(&mut log.disk).unwrap().file = File::open(place.path()).unwrap();
-    let disk = log.disk.clone();
-    drop(log);
-
-    let log = Log::on(disk, place.identity.address(), None).unwrap();
+    let log = redirected(&place, File::open(place.path()).unwrap());
     let together = [1, 2].map(|task| log.append(decision(task), &place.identity).unwrap());
     for pending in together {
         let refused = block_on(pending.kept());
