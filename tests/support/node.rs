@@ -14,6 +14,7 @@ use alloy::{
 use rustix::process::{Pid, Signal, kill_process};
 use sesame_chain::{CodeHashes, Deployment};
 use sesame_domain::Block;
+use tempfile::TempDir;
 
 use crate::{ROOT, eventually};
 
@@ -50,6 +51,8 @@ alloy::sol! {
 #[derive(Debug)]
 pub struct Node {
     anvil: AnvilInstance,
+    /// Old states of the chain, which anvil, being killed, would leave in the home of who runs it.
+    _states: TempDir,
     provider: DynProvider,
 }
 
@@ -78,15 +81,18 @@ impl Node {
     /// When anvil is not installed.
     #[must_use]
     pub fn start_with(more: &[&str]) -> Self {
+        let states = TempDir::new().expect("there is a folder for temporary files");
         let anvil = Anvil::at(program())
             .host("127.0.0.1")
             .port(0u16)
             .args(["--balance", "10000", "--slots-in-an-epoch", "1"])
+            .arg("--cache-path")
+            .arg(states.path())
             .args(more)
             .try_spawn()
             .unwrap_or_else(|error| panic!("anvil does not start ({error}): {HINT}"));
         let provider = ProviderBuilder::new().connect_http(anvil.endpoint_url()).erased();
-        Self { anvil, provider }
+        Self { anvil, _states: states, provider }
     }
 
     /// The JSON-RPC endpoint.

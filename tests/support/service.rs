@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use alloy::primitives::Address;
 use reqwest::{Client, Method, RequestBuilder};
 use sesame_chain::Deployment;
-use sesame_client::public::{Public, Question};
+use sesame_client::{
+    ClientError,
+    public::{Public, Question},
+};
 use sesame_domain::TaskId;
 use sesame_protocol::{
     explain::Explanation,
@@ -180,12 +183,17 @@ impl Sms {
         self.explain_to(&Question { task, ..Question::default() }).await
     }
 
-    /// Why it would not release, if it would not.
+    /// Why it would not release, if it would not. Asked again where it is not ready, as on a busy machine it may be at any time.
     ///
     /// # Panics
     /// When it does not answer.
     pub async fn explain_to(&self, question: &Question) -> Explanation {
-        self.public().explain(question).await.expect("the service explains")
+        let public = self.public();
+        eventually("the service explains", async || match public.explain(question).await {
+            Err(ClientError::Problem(problem)) if problem.status == 503 => None,
+            answered => Some(answered.expect("the service explains")),
+        })
+        .await
     }
 
     /// A request by hand.
