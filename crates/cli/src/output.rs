@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,7 @@ impl Answer {
             Self::Fields(fields) => {
                 let mut table = new_table();
                 for (name, value) in fields {
-                    table.add_row([name.replace('_', " "), cell(value)]);
+                    table.add_row([name.replace('_', " "), named_cell(name, value)]);
                 }
                 trimmed(&table)
             }
@@ -52,7 +53,8 @@ impl Answer {
                 let mut table = new_table();
                 table.set_header(columns.iter().map(|column| column.replace('_', " ")));
                 for row in rows {
-                    table.add_row(row.iter().map(cell));
+                    let row = columns.iter().zip(row);
+                    table.add_row(row.map(|(column, value)| named_cell(column, value)));
                 }
                 trimmed(&table)
             }
@@ -65,6 +67,17 @@ impl Answer {
 
 fn object(fields: impl Iterator<Item = (&'static str, Value)>) -> Value {
     Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+/// Seconds since 1970 are a date for people: by their name, since JSON has no type for them.
+fn named_cell(name: &str, value: &Value) -> String {
+    let moment = (name.ends_with("_at") || name == "deadline").then(|| date(value)).flatten();
+    moment.unwrap_or_else(|| cell(value))
+}
+
+/// By RFC 3339; none after the year 9999.
+fn date(seconds: &Value) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp(seconds.as_i64()?).ok()?.format(&Rfc3339).ok()
 }
 
 fn cell(value: &Value) -> String {
@@ -145,6 +158,19 @@ mod tests {
         ]);
         assert_eq!(answer.to_json(), json!({"asset": "0x01", "is_new": true, "terms": []}));
         assert_eq!(answer.to_text(), "asset   0x01\nis new  yes\nterms   -");
+    }
+
+    #[test]
+    fn moments_are_dates_for_people_and_seconds_for_programs() {
+        let columns = vec!["index", "updated_at", "deadline"];
+        let (then, never) = (json!(1_800_000_000), json!(u64::MAX));
+        let answer = Answer::Rows { columns, rows: vec![vec![json!(7), then, never]] };
+        let text = answer.to_text();
+        let row: Vec<_> = text.lines().next_back().unwrap().split_whitespace().collect();
+        assert_eq!(row, ["7", "2027-01-15T08:00:00Z", "18446744073709551615"]);
+        assert_eq!(answer.to_json()[0]["updated_at"], 1_800_000_000);
+        let none = Answer::Fields(vec![("updated_at", Value::Null)]);
+        assert_eq!(none.to_text(), "updated at  -");
     }
 
     #[test]

@@ -215,7 +215,7 @@ async fn backup(args: &BackupArgs, context: &Context) -> anyhow::Result<u8> {
     let BackedUp { created_at, records, bytes, tombstones, keys } = taken;
     context.output.show(&Answer::Fields(vec![
         ("file", json!(args.out)),
-        ("createdAt", json!(created_at)),
+        ("created_at", json!(created_at)),
         ("records", json!(records)),
         ("bytes", json!(bytes)),
         ("tombstones", json!(tombstones)),
@@ -278,7 +278,7 @@ async fn restore(args: RestoreArgs, context: &Context) -> anyhow::Result<u8> {
     let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
     let mut fields = vec![
         ("done", json!(done)),
-        ("createdAt", json!(created_at)),
+        ("created_at", json!(created_at)),
         ("records", json!(contents.records)),
         ("bytes", json!(contents.bytes)),
         ("tombstones", json!(contents.tombstones)),
