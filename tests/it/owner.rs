@@ -14,7 +14,7 @@ use sesame_protocol::{
     typed::{Domain, SecretQuery, SecretRemoval, SecretUpdate},
 };
 use sesame_sms::vault::Upkeep;
-use sesame_tests::{Answer, Options, Person, World, key_of, now};
+use sesame_tests::{Answer, Options, Person, World, key_of, late, now};
 
 const OCTETS: Option<&str> = Some(SEALED_CONTENT_TYPE);
 
@@ -569,6 +569,37 @@ async fn after_a_sale_the_old_secret_is_nobodys() {
 
     let own = PushOptions { epoch: 1, ..PushOptions::default() };
     assert_eq!(bob.push_with(&id, b"bob's", &own).await.version, 2);
+}
+
+/// Whoever sends a body for longer than a sale takes is not the owner any more when it has come: with a key that goes along, it would
+/// take the place of the buyer's.
+#[tokio::test]
+async fn a_body_that_ends_after_a_sale_is_nobodys() {
+    let world = World::start().await;
+    let data = world.data(&world.developer, b"rows").await;
+    world.confirmed().await;
+    let (World { developer, bob, .. }, id) = (&world, SecretId::Asset(data));
+    developer.push_with(&id, b"the seller's", &key_of(b"rows")).await;
+    let third = SecretUpdate {
+        version: 3,
+        transferable: true,
+        contentDigest: key_of(b"rows").content_digest,
+        ..first(&world, developer, &id).await
+    };
+    let (header, body) = signed(&world, developer, third);
+    let headers = [(AUTHORIZATION_HEADER, header.as_str()), ("content-type", SEALED_CONTENT_TYPE)];
+
+    let sale = async || {
+        developer.chain.transfer(data, bob.address()).await.unwrap();
+        world.confirmed().await;
+        let own = PushOptions { epoch: 1, ..key_of(b"rows") };
+        assert_eq!(bob.push_with(&id, b"the buyer's", &own).await.version, 2);
+    };
+    let pushed = late(&world.sms, &format!("PUT /v1/{id}"), &headers, &body, sale).await;
+
+    pushed.is_problem(403, "not_owner");
+    let kept = bob.owner.show(now(), &id).await.unwrap().unwrap();
+    assert_eq!((kept.version, kept.owner), (2, bob.address()));
 }
 
 /// The signed question what `owner` has.

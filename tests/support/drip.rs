@@ -44,6 +44,29 @@ pub async fn stall(sms: &Sms, request: &str, headers: &[(&str, &str)], length: u
     .await
 }
 
+/// Sends all of this body but its last byte, that only after `meanwhile`, and gives what is answered.
+///
+/// # Panics
+/// When the service does not hang up, or answers no HTTP.
+pub async fn late(
+    sms: &Sms,
+    request: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    meanwhile: impl AsyncFnOnce(),
+) -> Answer {
+    let (last, first) = body.split_last().expect("there is a body");
+    let headers = [headers, &[("connection", "close")]].concat();
+    exchange(sms, request, &headers, body.len(), async |mut writer| {
+        writer.write_all(first).await.expect("the service reads");
+        meanwhile().await;
+        writer.write_all(&[*last]).await.expect("the service still reads");
+        // Dropped, it would say that nobody waits for the answer.
+        std::future::pending().await
+    })
+    .await
+}
+
 async fn exchange(
     sms: &Sms,
     request: &str,

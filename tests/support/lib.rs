@@ -30,7 +30,7 @@ pub use answer::{Answer, codes_of};
 pub use balancer::Balancer;
 pub use chance::seeded;
 pub use cli::Cli;
-pub use drip::{drip, stall};
+pub use drip::{drip, late, stall};
 pub use enclave::{Attester, Build, Enclave};
 pub use hsm::SoftHsm;
 pub use iexec::{IexecClient, SessionStorage, deploy_poco};

@@ -159,8 +159,7 @@ async fn put(
         signature: &update.signature,
     };
     let ownership = claim.check(&service, &secret).await?;
-    ownership.check_epoch(update.epoch)?;
-    check_content_digest(&ownership, &update)?;
+    check_owner(&ownership, &update)?;
     let service =
         blocking(service.place().await?, move || service.reserve.check().map(|()| service)).await?;
     let sealed = to_bytes(sealed, MAX_SEALED_BYTES).await.map_err(|_| too_large())?;
@@ -181,8 +180,9 @@ fn keep(
     update: &SignedUpdate,
     sealed: &[u8],
 ) -> Result<Metadata, ApiError> {
-    // Once more, since many bodies may have been on their way at once.
+    // Once more, since many bodies may have been on their way at once, and this one for longer than a sale takes.
     service.reserve.check()?;
+    check_owner(&Ownership::check(service, &secret, update.owner)?, update)?;
     let key = service.sealing_key(update.sms_key)?;
     let value = update.open(&secret, sealed, &key)?.into();
     let metadata = Metadata {
@@ -231,6 +231,12 @@ fn check_announced_length(headers: &HeaderMap) -> Result<(), ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = announced.and_then(|text| text.parse::<usize>().ok());
     if length.is_some_and(|length| length > MAX_SEALED_BYTES) { Err(too_large()) } else { Ok(()) }
+}
+
+/// The update is of the owner's own time, and of the asset's kind.
+fn check_owner(ownership: &Ownership, update: &SignedUpdate) -> Result<(), ApiError> {
+    ownership.check_epoch(update.epoch)?;
+    check_content_digest(ownership, update)
 }
 
 /// A key names the content that it opens; nothing else does.
