@@ -251,6 +251,31 @@ async fn a_vault_moves_into_an_hsm_and_out_again() {
     story.gives_the_secret(&program, &bought, 1).await;
 }
 
+/// What a decision rests on may be out of date by the time that a module answers.
+#[tokio::test]
+async fn what_a_module_gives_too_late_is_nobodys() {
+    let story = Story::new().await;
+    let mut command = story.with_hsm("127.0.0.1:0");
+    command.args(["--max-lag-s", "4"]);
+    let program = Program::of(command);
+    let bought = story.buy(&program).await;
+    story.gives_the_secret(&program, &bought, 1).await;
+
+    let hung = story.hsm.hang();
+    let (world, identity) = (&story.world, bought.status.identity);
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        drop(hung);
+    };
+    let answer = asked(world, &program, identity, story.build, bought.task);
+    let (answer, ()) = tokio::join!(answer, late);
+
+    let refused = answer.unwrap_err();
+    assert!(refused.to_string().contains("decided 6 s ago, too long ago"), "{refused:?}");
+    assert!(refused.passes_with_time());
+    story.gives_the_secret(&program, &bought, 1).await;
+}
+
 /// A module may hang for ever. The program says that it is not ready, and ends when it is told to all the same: with an owner's, the
 /// operator's and its own question in the module, and when it has not come further than to open it.
 #[tokio::test]

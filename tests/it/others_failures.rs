@@ -10,14 +10,17 @@ use std::{
 use sesame_chain::Reader;
 use sesame_client::public::{Public, Question};
 use sesame_domain::{Order, Registry, TaskId};
-use sesame_indexer::MirrorError;
+use sesame_indexer::{MirrorError, Pulse};
 use sesame_protocol::{explain::Explanation, status::State};
 use sesame_sms::{Config, ServeError};
 use sesame_tests::{
-    Build, Launch, Liar, Options, Program, Scene, Sms, Tale, Truth, World, codes_of, eventually,
-    seeded,
+    Build, Launch, Liar, Node, Options, Program, Scene, Sms, Tale, Truth, World, codes_of,
+    eventually, seeded,
 };
 use sesame_view::View;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a fault is watched.
 const WATCHED: Duration = Duration::from_millis(1200);
@@ -168,6 +171,24 @@ async fn a_reorg_while_stopped() {
     assert_ne!(world.node.head().await.hash, fork.hash);
     world.sms.stop().await;
     is_the_chain(&world, &world.sms).await;
+}
+
+/// Whoever is being answered in that moment gets nothing that rests on it.
+#[tokio::test]
+async fn a_mirror_that_stops_for_good_is_believed_no_more() {
+    let (node, folder) = (Node::start(), TempDir::new().unwrap());
+    let truth = Truth::at(folder.path(), &node.deploy().await);
+    node.mine(20).await;
+    let (publisher, mut pulse) = watch::channel(Pulse::default());
+    let mirror = truth.mirror(&node, publisher).await;
+    let running = TaskTracker::new().spawn(mirror.run(CancellationToken::new()));
+    pulse.wait_for(|pulse| pulse.fresh_at.is_some()).await.unwrap();
+
+    node.reorg(15).await;
+
+    let ended = running.await.unwrap();
+    assert!(matches!(ended, Err(MirrorError::ReorgBelowConfirmed { .. })), "{ended:?}");
+    assert_eq!(pulse.borrow().fresh_at, None);
 }
 
 #[tokio::test]

@@ -48,9 +48,27 @@ impl Truth {
     /// # Panics
     /// When it does not catch up.
     pub async fn follow(&self, node: &Node) {
+        let mirror = self.mirror(node, watch::Sender::new(Pulse::default())).await;
+        let (stop, head) = (CancellationToken::new(), node.head().await);
+        let running = TaskTracker::new().spawn(mirror.run(stop.clone()));
+        eventually("the mirror has caught up", async || {
+            assert!(!running.is_finished(), "the mirror stopped");
+            let cursor = self.view.cursor().expect("an index");
+            cursor.filter(|cursor| cursor.head.hash == head.hash).map(drop)
+        })
+        .await;
+        stop.cancel();
+        running.await.expect("the mirror does not panic").expect("the mirror stops well");
+    }
+
+    /// What follows the node.
+    ///
+    /// # Panics
+    /// When the node's URL is none.
+    pub async fn mirror(&self, node: &Node, pulse: watch::Sender<Pulse>) -> Mirror {
         let contracts = self.deployment.contracts();
         let addresses = contracts.map(|(address, _)| address);
-        let mirror = Mirror {
+        Mirror {
             nodes: Nodes::new(&[node.url()], None, &addresses).await.expect("a node"),
             view: self.view.clone(),
             family: Family::Native(Decoder::new(&self.deployment)),
@@ -64,18 +82,8 @@ impl Truth {
             poll: Duration::from_millis(5),
             heads: Vec::new(),
             metrics: Metrics::default(),
-            pulse: watch::Sender::new(Pulse::default()),
-        };
-        let (stop, head) = (CancellationToken::new(), node.head().await);
-        let running = TaskTracker::new().spawn(mirror.run(stop.clone()));
-        eventually("the mirror has caught up", async || {
-            assert!(!running.is_finished(), "the mirror stopped");
-            let cursor = self.view.cursor().expect("an index");
-            cursor.filter(|cursor| cursor.head.hash == head.hash).map(drop)
-        })
-        .await;
-        stop.cancel();
-        running.await.expect("the mirror does not panic").expect("the mirror stops well");
+            pulse,
+        }
     }
 
     /// Remembers what the node's newest `depth` blocks say, which are about to be replaced.

@@ -130,7 +130,11 @@ impl Mirror {
                     heads.next(self.poll).await;
                 }
                 Ok(Step::Behind { at, to }) => self.publish(State::Backfilling { at, to }, None),
-                Err(RoundError::Fatal(error)) => return Err(error),
+                Err(RoundError::Fatal(error)) => {
+                    // What is being answered at this moment may not rest on it either.
+                    self.forget_freshness();
+                    return Err(error);
+                }
                 Err(error) => {
                     let reason = error.reason();
                     self.metrics.failed(&error);

@@ -7,7 +7,10 @@ use sesame_receipts::{Decision, Pending};
 use sesame_vault::{Denials, Release};
 use sesame_view::BothViews;
 
-use crate::{problem::ApiError, service::Service};
+use crate::{
+    problem::ApiError,
+    service::{Basis, Service},
+};
 
 /// A decision to record, with what it rests on.
 #[derive(Debug)]
@@ -18,12 +21,13 @@ pub(crate) struct Decided<'a> {
     pub(crate) label: &'a str,
     pub(crate) now: u64,
     pub(crate) result: &'a Result<Release, Denials>,
+    pub(crate) basis: Basis,
 }
 
 impl Decided<'_> {
     /// What goes on record.
     pub(crate) fn on(&self, facts: &BothViews<Facts>) -> Record {
-        let Self { task, enclave, label, now, result } = *self;
+        let Self { task, enclave, label, now, result, basis } = *self;
         let (released, reasons) = match result {
             Ok(release) => {
                 let items = release.items().iter();
@@ -32,7 +36,7 @@ impl Decided<'_> {
             Err(denials) => (Vec::new(), denials.reasons().iter().map(Denial::code).collect()),
         };
         let about = About { task, enclave, label, now };
-        Record { receipt: about.on(facts, released, &reasons), reasons }
+        Record { receipt: about.on(facts, released, &reasons), reasons, basis }
     }
 }
 
@@ -80,6 +84,7 @@ pub(crate) struct Record {
     pub(crate) reasons: Vec<&'static str>,
     /// None for an unknown task.
     pub(crate) receipt: Option<Decision>,
+    pub(crate) basis: Basis,
 }
 
 impl Record {
@@ -89,7 +94,7 @@ impl Record {
         let begun = Instant::now();
         let append = |receipt| service.receipts.append(receipt, &service.identity);
         let receipt = self.receipt.map(append).transpose()?;
-        Ok(Withheld { told, begun, receipt })
+        Ok(Withheld { told, begun, receipt, basis: self.basis })
     }
 }
 
@@ -101,22 +106,24 @@ pub(crate) struct Withheld<T> {
     begun: Instant,
     /// None for an unknown task.
     receipt: Option<Pending>,
+    basis: Basis,
 }
 
 impl<T> Withheld<T> {
     /// The same, and what follows from it.
     pub(crate) fn map<U>(self, follow: impl FnOnce(T) -> U) -> Withheld<U> {
-        let Self { told, begun, receipt } = self;
-        Withheld { told: follow(told), begun, receipt }
+        let Self { told, begun, receipt, basis } = self;
+        Withheld { told: follow(told), begun, receipt, basis }
     }
 
-    /// The answer, when its receipt is on disk.
+    /// The answer, when its receipt is on disk, unless what it rests on is out of date by then.
     #[tracing::instrument(name = "receipt", skip_all)]
     pub(crate) async fn until_kept(self, service: &Service) -> Result<T, ApiError> {
         if let Some(receipt) = self.receipt {
             receipt.kept().await?;
             service.metrics.receipts.observe(self.begun.elapsed().as_secs_f64());
         }
+        service.still_believes(self.basis)?;
         Ok(self.told)
     }
 }

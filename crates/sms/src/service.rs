@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use alloy_primitives::Address;
 use axum::http::{HeaderMap, HeaderValue};
 use sesame_attestation::{TokenKey, Verifier};
+use sesame_domain::Block;
 use sesame_indexer::{Freshness, Nodes, Pulse};
 use sesame_protocol::{
     receipts::ReceiptLogKey,
@@ -73,6 +74,20 @@ pub(crate) struct Service {
     pub(crate) kept_in: (VaultStore, KeyProvider),
 }
 
+/// What a decision rests on: a head, and when it was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Basis {
+    head: Block,
+    read: Instant,
+}
+
+impl Basis {
+    /// A reading of just now.
+    pub(crate) fn of(snapshot: &Snapshot<'_>) -> Self {
+        Self { head: snapshot.head(), read: Instant::now() }
+    }
+}
+
 /// Turns that there are: a bundle takes [`BUNDLE_TURNS`] of them, a single secret one.
 pub(crate) const TURNS: usize = 32;
 pub(crate) const BUNDLE_TURNS: u32 = 8;
@@ -110,6 +125,20 @@ impl Service {
             self.freshness.check(&pulse, head, Instant::now(), clock::now())?;
         }
         snapshot.ok_or_else(|| sesame_indexer::Unready::Starting.into())
+    }
+
+    /// Whether an answer may still rest on this, whatever it waited for since: a database, a module, a disk. No revocation goes
+    /// unseen for longer than a silent node would let it.
+    pub(crate) fn still_believes(&self, basis: Basis) -> Result<(), ApiError> {
+        let now = Instant::now();
+        let pulse = self.pulse.borrow().clone();
+        self.freshness.check(&pulse, Some(basis.head), now, clock::now())?;
+        let age = now.saturating_duration_since(basis.read);
+        if age <= self.freshness.max_lag {
+            return Ok(());
+        }
+        let detail = format!("The answer was decided {} s ago, too long ago.", age.as_secs());
+        Err(ApiError::new(Code::IndexStale, detail))
     }
 
     /// A place to be worked on, unless the service is overloaded.

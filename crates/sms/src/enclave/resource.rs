@@ -27,7 +27,7 @@ use crate::{
         described::{FRESH, VAULT, refusals},
     },
     receipt::{Decided, Record, Withheld},
-    service::{BUNDLE_TURNS, Service, Shared, min_block, off_thread},
+    service::{BUNDLE_TURNS, Basis, Service, Shared, min_block, off_thread},
 };
 
 /// How often one request is decided about while its secrets are replaced: more often than any owner replaces them.
@@ -223,6 +223,7 @@ fn decide(
     least: Option<u64>,
 ) -> Result<Verdict, ApiError> {
     let snapshot = service.fresh_since(least)?;
+    let basis = Basis::of(&snapshot);
     let facts = snapshot.facts(task, Some(session.enclave.id()), resource)?;
     let wanted = wanted(resource, &facts.head);
     let secrets = service.metrics.vault.time("look_up", || service.vault.look_up(&wanted))?;
@@ -236,7 +237,7 @@ fn decide(
         &session.enclave,
     );
     let (enclave, now) = (session.enclave.id(), asked.now);
-    let record = Decided { task, enclave, label, now, result: &outcome }.on(&facts);
+    let record = Decided { task, enclave, label, now, result: &outcome, basis }.on(&facts);
     Ok(Verdict { outcome, head: facts.head, record })
 }
 

@@ -37,7 +37,7 @@ use crate::{
     problem::{ApiError, chain},
     public::explain::parse_address,
     receipt::{About, Record, Withheld},
-    service::Service,
+    service::{Basis, Service},
 };
 
 /// What is asked for. More may stand there, which is not looked at.
@@ -225,6 +225,7 @@ fn decide(
 ) -> Result<Outcome, ApiError> {
     let service = &*iexec.service;
     let snapshot = service.fresh()?;
+    let basis = Basis::of(&snapshot);
     let facts = facts(&snapshot, wanted.task)?;
     let issued = service.vault.issued(wanted.task).map_err(unavailable)?;
     let (asked, claim) = (asked(wanted.task), wanted.claim(&facts.head, issued));
@@ -232,7 +233,7 @@ fn decide(
         Ok(release) => release,
         Err(reasons) => {
             let names: Vec<_> = reasons.iter().map(DealDenial::name).collect();
-            let mut record = wanted.record(&facts, asked.now, Vec::new(), names);
+            let mut record = wanted.record((&facts, basis), asked.now, Vec::new(), names);
             // Anybody may sign as a worker: kept is what the scheduler signed, or strangers would fill the disk.
             record.receipt = record.receipt.filter(|_| claim.scheduler.is_some());
             return Ok(Outcome::Denied { reasons, record: Box::new(record) });
@@ -268,7 +269,7 @@ fn decide(
         Err(error) => return Ok(Outcome::Failed(error)),
     };
     let document = session.to_json().map_err(|error| ApiError::internal(&error))?;
-    let record = wanted.record(&facts, asked.now, released, Vec::new());
+    let record = wanted.record((&facts, basis), asked.now, released, Vec::new());
     Ok(Outcome::Made(record.keep(service, Made { id, document, sessions })?))
 }
 
@@ -316,7 +317,7 @@ impl Wanted {
     /// What goes on record of a decision.
     fn record(
         &self,
-        facts: &BothViews<Facts>,
+        (facts, basis): (&BothViews<Facts>, Basis),
         now: u64,
         released: Released,
         denials: Vec<&'static str>,
@@ -324,7 +325,7 @@ impl Wanted {
         let label = format!("session/{:#x}", self.worker);
         let enclave = facts.head.task.as_ref().map(|task| task.order.enclave).unwrap_or_default();
         let about = About { task: self.task, enclave, label: &label, now };
-        Record { receipt: about.on(facts, released, &denials), reasons: denials }
+        Record { receipt: about.on(facts, released, &denials), reasons: denials, basis }
     }
 }
 
