@@ -68,7 +68,7 @@ async fn a_full_disk_loses_nothing_and_heals_with_room() {
     let copied = Command::new("cp").arg("-a").args([&world.sms.config.data_dir, &folder]).status();
     assert!(copied.unwrap().success());
 
-    let service = serve(&world, &folder, &listen);
+    let mut service = serve(&world, &folder, &listen);
     service.ready().await;
     let (requester, mut kept) = (&world.requester, 0);
     let secret = requester.secret("kept-on-little-room");
@@ -85,25 +85,27 @@ async fn a_full_disk_loses_nothing_and_heals_with_room() {
     enclave.open(&enclave.ask(scene.task, Resource::Bundle).await);
 
     let filler = small.fill();
-    // What was set aside for the next writes is used up first.
+    // What was set aside for the next writes is used up first. Without receipts there is nothing to be served for.
     let (mut refused, mut denied) = (false, false);
     for _ in 0..100 {
         match push().await {
             Ok(version) => kept = version,
             Err(_) => refused = true,
         }
-        denied |= enclave.ask(scene.task, Resource::Bundle).await.status >= 500;
+        let answer = enclave.asking(scene.task, Resource::Bundle).send().await;
+        denied |= !answer.is_ok_and(|answer| answer.status().is_success());
         if refused && denied {
             break;
         }
     }
     assert!(refused && denied, "pushes refused: {refused}, releases: {denied}");
-    // What the mirror cannot write either.
+    assert_eq!(service.ended().await.code(), Some(69), "a supervisor starts it again");
+    service.says("the log of receipts failed to write").await;
+    // What the mirror cannot see.
     world.alice.chain.revoke(scene.data, scene.build.id()).await.unwrap();
     world.node.mine(1).await;
 
     fs::remove_file(filler).unwrap();
-    service.kill();
     let service = serve(&world, &folder, &listen);
     service.ready().await;
     let shown = requester.owner.show(now(), &secret).await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use alloy::primitives::Address;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use sesame_attestation::simulated::{Imitated, Root, enclave_id_of};
 use sesame_client::enclave::{EnclaveError, Guest, Session};
@@ -218,9 +218,14 @@ impl<'w> Attester<'w> {
 
     /// Asks for a resource with the cookie.
     pub async fn ask(&self, task: TaskId, resource: Resource) -> Answer {
+        Answer::to(self.asking(task, resource)).await
+    }
+
+    /// The same, not sent yet.
+    pub fn asking(&self, task: TaskId, resource: Resource) -> RequestBuilder {
         let cookie = format!("{SESSION_COOKIE}={}", self.cookie);
         let path = rcar::resource_path(task, resource);
-        Answer::to(self.sms.request(Method::GET, &path).header("cookie", cookie)).await
+        self.sms.request(Method::GET, &path).header("cookie", cookie)
     }
 
     /// What the answer to [`Self::ask`] holds.

@@ -21,8 +21,8 @@ use std::{
 
 use alloy_primitives::{Address, B256};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options,
+    WriteBatch, WriteOptions,
 };
 use tlog_tiles::tlog::{Error, Hash, HashReader, stored_hash_count};
 
@@ -61,19 +61,19 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index of the log of this name. One that is damaged, or of another log, is made anew, empty.
+    /// Opens the index of the log of this name. One that is damaged, or of another log, is made anew, empty; not one that cannot
+    /// be read now, or is another process's.
     pub(crate) fn open(path: &Path, origin: &str) -> Result<Self, rocksdb::Error> {
-        let opened = open(path).and_then(|db| Ok((db.get(ORIGIN)?, db)));
-        match opened {
+        match open(path).and_then(|db| Ok((db.get(ORIGIN)?, db))) {
             Ok((Some(found), db)) if found == origin.as_bytes() => {
                 Ok(Self { db, path: path.to_owned(), origin: origin.to_owned() })
             }
-            Err(error) if error.as_ref().contains("lock") => Err(error),
             Ok((None | Some(_), db)) => {
                 drop(db);
                 begin(path, origin)
             }
-            Err(_) => begin(path, origin),
+            Err(error) if error.kind() == ErrorKind::Corruption => begin(path, origin),
+            Err(error) => Err(error),
         }
     }
 

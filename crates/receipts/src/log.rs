@@ -87,6 +87,23 @@ pub enum LogError {
     Poisoned(#[source] Arc<Self>),
 }
 
+impl LogError {
+    /// Whether it is the disk that fails, and starting again may be enough; else the receipts are not what they were.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Poisoned(_) => true,
+            Self::Index(error) => error.kind() == rocksdb::ErrorKind::IOError,
+            Self::OldFormat(_)
+            | Self::Header
+            | Self::Broken(_)
+            | Self::Rewritten(_)
+            | Self::CutOff { .. }
+            | Self::Tree(_) => false,
+        }
+    }
+}
+
 /// The log of one replica.
 #[derive(Debug)]
 pub struct Log {
@@ -236,6 +253,21 @@ impl Log {
         Ok(Pending { index, written: self.written.clone() })
     }
 
+    /// Puts nothing more on record. Who appends from now on hears that it is not kept.
+    pub fn close(&self) {
+        // The writer ends with what it has.
+        lock(&self.chain).lines = mpsc::sync_channel(0).0;
+    }
+
+    /// Waits until nothing more can be put on record, and says why.
+    pub async fn failed(&self) -> LogError {
+        let mut written = self.written.clone();
+        match written.wait_for(|written| matches!(written, Written::Failed(..))).await.as_deref() {
+            Ok(Written::Failed(_, cause)) => LogError::Poisoned(cause.clone()),
+            Ok(Written::UpTo(_)) | Err(_) => closed().into(),
+        }
+    }
+
     /// The head of what is on disk, as a signed note.
     #[must_use]
     pub fn checkpoint(&self) -> Vec<u8> {
@@ -323,8 +355,7 @@ impl Log {
 /// A service that stops leaves nothing to be verified or read again.
 impl Drop for Log {
     fn drop(&mut self) {
-        // Nothing more comes: the writer ends with what it has.
-        lock(&self.chain).lines = mpsc::sync_channel(0).0;
+        self.close();
         let _ = self.writer.take().map(thread::JoinHandle::join);
         let _ = self.disk.remember();
         let _ = self.disk.index.flush();
@@ -338,8 +369,8 @@ impl Pending {
     /// When it, or one before it, could not be written; then nothing is recorded until the log is opened again.
     pub async fn kept(mut self) -> Result<u64, LogError> {
         let index = self.index;
-        let died = |_| io::Error::other("the thread that writes receipts died");
-        match &*self.written.wait_for(|written| written.tells_of(index)).await.map_err(died)? {
+        let told = self.written.wait_for(|written| written.tells_of(index)).await;
+        match &*told.map_err(|_| closed())? {
             Written::Failed(size, cause) if *size <= index => {
                 Err(LogError::Poisoned(cause.clone()))
             }
@@ -385,7 +416,8 @@ impl Disk {
         self.index.write(rows.up_to(kept.cursor()))?;
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
         if before / VERIFIED_EVERY < after / VERIFIED_EVERY {
-            self.remember()?
+            // What it would have spared the next start is no reason to release nothing.
+            let _ = self.remember();
         }
         Ok(())
     }
@@ -424,6 +456,11 @@ impl Kept {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// There is no writer any more, and it did not say why.
+fn closed() -> io::Error {
+    io::Error::other("no more receipts are written: the log was closed, or its thread died")
 }
 
 fn checkpoint_beside(path: &Path) -> PathBuf {

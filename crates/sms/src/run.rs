@@ -19,6 +19,7 @@ use sesame_protocol::{
 };
 use sesame_receipts::{Log, LogError};
 use sesame_vault::{KeyError, KeyFile, KeyInUse, Vault, VaultError};
+use sesame_view::View;
 use tokio::{
     sync::{Semaphore, watch},
     time::sleep,
@@ -83,8 +84,8 @@ pub enum ServeError {
     /// The mirror had to stop.
     #[error("the index stopped, and with it the service")]
     Mirror(#[from] MirrorError),
-    /// What opens the vault died.
-    #[error("the vault's opening died")]
+    /// What opens vault, index and receipts died.
+    #[error("what opens vault, index and receipts died")]
     OpeningDied(#[source] tokio::task::JoinError),
     /// The mirror's task died.
     #[error("the index died, and with it the service")]
@@ -143,9 +144,9 @@ pub async fn run(
     let mirror = tasks.spawn({
         let stop = stop.clone();
         async move {
-            let result = mirror.run(stop.clone()).await;
-            stop.cancel();
-            result
+            // However it ends, by a panic too.
+            let _ends_with_it = stop.clone().drop_guard();
+            mirror.run(stop).await
         }
     });
     if let Some(iexec) = iexec.clone() {
@@ -163,10 +164,13 @@ pub async fn run(
     let checked = tasks.spawn_blocking({
         let (service, stop) = (service.clone(), stop.clone());
         move || {
+            let unless_it_is_good = stop.clone().drop_guard();
             let checked = service.receipts.check(|| stop.is_cancelled());
-            // What releases rest on is not what it was: nothing is released any more.
-            if checked.is_err() {
-                stop.cancel();
+            if checked.is_ok() {
+                drop(unless_it_is_good.disarm());
+            } else {
+                // What releases rest on is not what it was: nothing is released any more.
+                service.receipts.close();
             }
             checked
         }
@@ -188,17 +192,23 @@ pub async fn run(
     };
     let server = Server::new(network, clients, tls, leave.clone());
     let until = async {
-        let _ = stop.run_until_cancelled(shutdown).await;
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            () = shutdown => None,
+            // Nothing can be released any more: whoever starts the service again finds out whether it passed.
+            failed = service.receipts.failed() => Some(failed),
+        };
         manager::stopping();
         leave.cancel();
+        failed
     };
-    tokio::join!(server.serve(routed), until);
+    let (_, failed) = tokio::join!(server.serve(routed), until);
     stop.cancel();
     tasks.close();
     tasks.wait().await;
     mirror.await.map_err(ServeError::MirrorDied)??;
     checked.await.map_err(ServeError::CheckDied)??;
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn load_tls(network: &Network, metrics: &Metrics) -> Result<Option<Arc<Tls>>, TlsError> {
@@ -246,18 +256,13 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
     let kept_in = config.places().kinds();
     let opening = tokio::task::spawn_blocking({
         let config = config.clone();
-        move || open_vault(&config)
+        move || Stores::open(&config)
     });
-    let (keys, vault) = opening.await.map_err(ServeError::OpeningDied)??;
-    let view = Arc::new(index::open(folder, &followed)?);
+    let Stores { keys, vault, view, receipts } =
+        opening.await.map_err(ServeError::OpeningDied)??;
+    let view = Arc::new(view);
     let (chain_id, home) = (followed.chain_id(), followed.home());
     let domain = Domain { chain_id, asset_registry: home };
-    let receipts = Log::open(
-        &folder.join("receipts.log"),
-        keys.identity.address(),
-        chain_id,
-        keys.receipts.bytes(),
-    )?;
     let receipts_key = ReceiptLogKey::certify(receipts.verifier_key(), &domain, &keys.identity);
     let (publisher, pulse) = watch::channel(Pulse::default());
     let nodes = Nodes::new(&config.rpc_urls, config.quorum, origin.contracts.addresses()).await?;
@@ -314,16 +319,30 @@ async fn open(config: Config, metrics: Metrics) -> Result<(Service, Mirror), Ser
     Ok((service, mirror))
 }
 
-/// The service's keys and its vault, which belong together. Blocks for as long as a database takes to answer.
-fn open_vault(config: &Config) -> Result<(Keys, Vault), ServeError> {
-    let places = config.places();
-    let first_run = !places.hold_a_vault()?;
-    let keys = Keys::open(&config.data_dir, first_run, config.session_life)?;
-    let vault = places.open(&config.followed)?;
-    vault.belongs_to(keys.identity.address())?;
-    tell_key(&vault.key_in_use());
-    sealing::first(&vault, clock::now())?;
-    Ok((keys, vault))
+/// What is at rest.
+struct Stores {
+    keys: Keys,
+    vault: Vault,
+    view: View,
+    receipts: Log,
+}
+
+impl Stores {
+    /// Opens what belongs together. Blocks for as long as a database takes to answer, and a log to be verified.
+    fn open(config: &Config) -> Result<Self, ServeError> {
+        let (places, folder) = (config.places(), &config.data_dir);
+        let first_run = !places.hold_a_vault()?;
+        let keys = Keys::open(folder, first_run, config.session_life)?;
+        let vault = places.open(&config.followed)?;
+        let identity = keys.identity.address();
+        vault.belongs_to(identity)?;
+        tell_key(&vault.key_in_use());
+        sealing::first(&vault, clock::now())?;
+        let view = index::open(folder, &config.followed)?;
+        let (log, chain_id) = (folder.join("receipts.log"), config.followed.chain_id());
+        let receipts = Log::open(&log, identity, chain_id, keys.receipts.bytes())?;
+        Ok(Self { keys, vault, view, receipts })
+    }
 }
 
 /// Tells the operator where the vault's key is, and where it should be.

@@ -97,8 +97,7 @@ fn of_index(error: &IndexError) -> Stop {
 }
 
 fn of_receipts(error: &LogError) -> Stop {
-    let passes = matches!(error, LogError::Io(_) | LogError::Poisoned(_));
-    if passes { Stop::Unavailable } else { Stop::Data }
+    if error.may_pass() { Stop::Unavailable } else { Stop::Data }
 }
 
 fn of_mirror(error: &MirrorError) -> Stop {

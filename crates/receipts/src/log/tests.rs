@@ -22,7 +22,9 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), identity: Arc::new(Signer::random()) }
+        // A word of RocksDB's for another process's index, which says nothing here.
+        let folder = tempfile::Builder::new().prefix("lock-").tempdir().unwrap();
+        Self { folder, identity: Arc::new(Signer::random()) }
     }
 
     fn path(&self) -> PathBuf {
@@ -352,6 +354,7 @@ fn a_log_that_failed_to_write_refuses_to_go_on() {
         );
     }
     assert!(matches!(place.append(&log, decision(3)), Err(LogError::Poisoned(_))));
+    assert!(matches!(block_on(log.failed()), LogError::Poisoned(_)));
     assert!(!log.has_released(decision(1).task).unwrap());
     drop(log);
     place.append(&place.open().unwrap(), decision(1)).unwrap();
@@ -359,6 +362,30 @@ fn a_log_that_failed_to_write_refuses_to_go_on() {
 }
 
 /// A decision of which nobody waits to hear is on record all the same, and a log that is closed has written all of them.
+#[test]
+fn a_closed_log_keeps_what_it_has_and_takes_no_more() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    let before = log.append(decision(0), &place.identity).unwrap();
+    log.close();
+    assert_eq!(block_on(before.kept()).unwrap(), 0);
+    let refused = place.append(&log, decision(1));
+    assert!(matches!(&refused, Err(LogError::Io(_))), "{refused:?}");
+    assert!(matches!(block_on(log.failed()), LogError::Io(_)));
+    drop(log);
+    assert_eq!(place.verify().unwrap(), 1);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_stops_no_receipt() {
+    let place = Place::new();
+    let log = place.open().unwrap();
+    fs::create_dir(place.beside("checkpoint-draft")).unwrap();
+    append_at_once(&log, &place, 0..VERIFIED_EVERY + 1);
+    drop(log);
+    assert_eq!(place.verify().unwrap(), VERIFIED_EVERY + 1);
+}
+
 #[test]
 fn who_does_not_wait_is_on_record_all_the_same() {
     let place = Place::new();
@@ -423,6 +450,27 @@ fn an_index_that_is_missing_older_or_damaged_is_made_of_the_log() {
 }
 
 /// It is written without a sync: what a kill leaves is behind the log.
+/// It knows how long the log was, and nothing else does where there is no checkpoint.
+#[test]
+fn an_index_that_cannot_be_read_now_is_not_thrown_away() {
+    let place = Place::filled(3);
+    let before = told(&place.open().unwrap());
+    let files = fs::read_dir(place.beside("index")).unwrap().map(|file| file.unwrap().path());
+    let is_manifest = |path: &PathBuf| path.to_string_lossy().contains("MANIFEST");
+    let manifest = files.into_iter().find(is_manifest).unwrap();
+    let aside = place.folder.path().join("aside");
+    fs::rename(&manifest, &aside).unwrap();
+    fs::create_dir(&manifest).unwrap();
+
+    let refused = place.open().unwrap_err();
+    assert!(matches!(refused, LogError::Index(_)), "{refused:?}");
+    assert!(refused.may_pass());
+
+    fs::remove_dir(&manifest).unwrap();
+    fs::rename(aside, manifest).unwrap();
+    assert_eq!(told(&place.open().unwrap()), before);
+}
+
 #[test]
 fn after_a_kill_the_index_is_caught_up() {
     let place = Place::new();
