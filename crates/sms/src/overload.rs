@@ -34,6 +34,11 @@ use crate::{
 /// Bytes of requests' bodies that may be in memory together: some sixty of the largest secrets.
 const BODIES: usize = 256 << 20;
 
+/// Bytes of large answers that may be in memory together until they were taken: three of the largest bundles. Small ones, such as
+/// every refusal, are not counted.
+const ANSWERS: usize = 256 << 20;
+const SMALL: u64 = 64 << 10;
+
 /// Bytes of a body that have to come in each [`WINDOW`] that it is waited for; and how many where bodies take more than half of
 /// their room: then whoever sends slowly has to make room for the others.
 const LEAST: usize = 64 << 10;
@@ -49,13 +54,26 @@ pub(crate) struct Room {
     line: Line,
     crew: Option<Arc<Crew>>,
     bodies: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
 }
 
 impl Room {
     /// For so many requests at a time, done by the crew if there is one.
     pub(crate) fn new(places: usize, crew: Option<Crew>) -> Self {
-        let (line, bodies) = (Line::new(places, PATIENCE), Arc::new(Semaphore::new(BODIES)));
-        Self { line, crew: crew.map(Arc::new), bodies }
+        let [bodies, answers] = [BODIES, ANSWERS].map(|bytes| Arc::new(Semaphore::new(bytes)));
+        Self { line: Line::new(places, PATIENCE), crew: crew.map(Arc::new), bodies, answers }
+    }
+
+    /// An answer that takes room until it was taken, or is dropped.
+    fn with_room(&self, answer: Response) -> Result<Response, ApiError> {
+        let bytes = answer.body().size_hint().lower();
+        if bytes <= SMALL {
+            return Ok(answer);
+        }
+        let room = u32::try_from(bytes).ok();
+        let room = room.and_then(|bytes| self.answers.clone().try_acquire_many_owned(bytes).ok());
+        let room = room.ok_or_else(overloaded)?;
+        Ok(answer.map(|body| Body::new(Large { body, _room: room })))
     }
 
     /// A place, unless all are taken and none gets free soon.
@@ -98,7 +116,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     crew.run(work).await
 }
 
-/// Bounds what all bodies take together while they come in, however slowly, and until they are answered.
+/// Bounds what all bodies take together while they come in, however slowly, and until they are answered; and what their answers
+/// take, however slowly these are read.
 pub(crate) async fn in_memory(
     room: &Room,
     request: Request,
@@ -114,7 +133,34 @@ pub(crate) async fn in_memory(
     };
     let response = next.run(request.map(|body| Body::new(counted(body)))).await;
     let refused = held.lock().unwrap_or_else(PoisonError::into_inner).refused.take();
-    refused.map_or(Ok(response), Err)
+    refused.map_or_else(|| room.with_room(response), Err)
+}
+
+/// An answer's body, with the room that it takes.
+#[derive(Debug)]
+struct Large {
+    body: Body,
+    _room: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Large {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// What one body takes.
@@ -203,6 +249,8 @@ impl HttpBody for Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use axum::{Router, body::to_bytes, http::StatusCode, middleware, routing::post};
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
@@ -240,5 +288,22 @@ mod tests {
         assert_eq!(send(6).await, StatusCode::SERVICE_UNAVAILABLE);
         drop(other);
         assert_eq!(send(10).await, StatusCode::OK, "what was refused holds nothing");
+    }
+
+    #[tokio::test]
+    async fn large_answers_share_their_room_until_they_were_taken() {
+        const LARGE: usize = 100 << 10;
+        let room = Room { answers: Arc::new(Semaphore::new(2 * LARGE)), ..Room::new(1, None) };
+        let answer = |bytes: usize| room.with_room(Response::new(Body::from(vec![7; bytes])));
+        let (first, second) = (answer(LARGE).unwrap(), answer(LARGE).unwrap());
+        assert_eq!(answer(LARGE).unwrap_err().code(), Code::Overloaded);
+        drop(answer(64 << 10).unwrap());
+        assert_eq!(to_bytes(first.into_body(), LARGE).await.unwrap(), vec![7; LARGE]);
+        let mut third = answer(LARGE).unwrap().into_body();
+        let whole = poll_fn(|context| Pin::new(&mut third).poll_frame(context)).await;
+        assert_eq!(whole.unwrap().unwrap().into_data().unwrap().len(), LARGE);
+        assert!(answer(LARGE).is_err(), "whoever holds it has not sent it yet");
+        drop((second, third));
+        assert!(answer(2 * LARGE).is_ok());
     }
 }
