@@ -16,10 +16,11 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 refused by a contract or denied by the SMS, 3 a worker's tasks were
-interrupted, 64 misused. A service that does not start or stops: 65 its data is damaged, another's or
-another version's, 66 keys are missing or wrong, 69 something does not answer that may come back,
-70 a part of it died, 76 the chain is another or was rewritten. A restart may mend 69 and 70 alone.
+Exit codes: 0 done, 1 failed, 2 refused by a contract, denied by the SMS or found damaged, 3 a worker's
+tasks were interrupted, 64 misused. A service that does not start or stops: 65 its data is damaged,
+another's or another version's, 66 keys are missing or wrong, 69 something does not answer that may
+come back, 70 a part of it died, 76 the chain is another or was rewritten. A restart may mend 69 and
+70 alone.
 
 Examples:
   export SESAME_RPC_URL=http://127.0.0.1:8545 SESAME_SMS_URL=http://127.0.0.1:8080
@@ -164,7 +165,7 @@ pub(crate) enum Command {
     /// Check the index of a stopped service.
     #[command(subcommand)]
     Index(IndexCommand),
-    /// Check the vault of a stopped service, or give it a new key.
+    /// Check a service's vault, back it up, restore it, or give it new keys; all but `restore` while it runs, too.
     #[command(subcommand)]
     Vault(VaultCommand),
     /// Check, show or begin a configuration file.

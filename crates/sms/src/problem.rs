@@ -119,7 +119,7 @@ codes! {
     UnsupportedHash = "unsupported_hash", UNAUTHORIZED, "unsupported hash algorithm";
     /// One client asks too often.
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "too many requests";
-    /// Too many enclaves are being verified.
+    /// Too many enclaves are being verified, or too many owners' contracts asked.
     Busy = "busy", SERVICE_UNAVAILABLE, "too much to verify";
     /// The service is asked for more at a time than it can do.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "too much in flight";

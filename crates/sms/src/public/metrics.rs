@@ -28,7 +28,7 @@ refusals!(Refusals, Form::Problem);
             description = "The numbers as they are now.",
             body = String,
             content_type = CONTENT_TYPE,
-            example = json!("# TYPE sesame_index_ready gauge\nsesame_index_ready 1\n# EOF\n"),
+            example = json!("# TYPE sesame_ready gauge\nsesame_ready 1\n# EOF\n"),
         ),
         Refusals,
     ),
