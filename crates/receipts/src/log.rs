@@ -114,6 +114,8 @@ pub struct Log {
     chain: Mutex<Chain>,
     disk: Arc<Disk>,
     written: watch::Receiver<Written>,
+    /// Closed when the writer has ended. Apart from the former, which wakes whoever waits for it at every receipt.
+    ended: watch::Receiver<()>,
     writer: Option<thread::JoinHandle<()>>,
 }
 
@@ -202,12 +204,16 @@ impl Log {
         let kept = disk.kept().clone();
         let chain = Mutex::new(Chain { next: kept.tree.size(), previous: kept.last, lines });
         let (tell, written) = watch::channel(Written::UpTo(kept.tree.size()));
+        let (until, ended) = watch::channel(());
         let write = {
             let disk = disk.clone();
-            move || disk.write_all(&queued, &tell)
+            move || {
+                let _until = until;
+                disk.write_all(&queued, &tell);
+            }
         };
         let writer = Some(thread::Builder::new().name("receipts".to_owned()).spawn(write)?);
-        Ok(Self { identity, verified, chain, disk, written, writer })
+        Ok(Self { identity, verified, chain, disk, written, ended, writer })
     }
 
     /// Reads again what [`Self::open`] took on the word of its checkpoint, until `stop` says so: the lines have to give the
@@ -261,10 +267,11 @@ impl Log {
 
     /// Waits until nothing more can be put on record, and says why.
     pub async fn failed(&self) -> LogError {
-        let mut written = self.written.clone();
-        match written.wait_for(|written| matches!(written, Written::Failed(..))).await.as_deref() {
-            Ok(Written::Failed(_, cause)) => LogError::Poisoned(cause.clone()),
-            Ok(Written::UpTo(_)) | Err(_) => closed().into(),
+        // It never changes: what comes of it is its end.
+        let _ = self.ended.clone().changed().await;
+        match &*self.written.borrow() {
+            Written::Failed(_, cause) => LogError::Poisoned(cause.clone()),
+            Written::UpTo(_) => closed().into(),
         }
     }
 

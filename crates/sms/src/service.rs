@@ -131,8 +131,7 @@ impl Service {
     /// unseen for longer than a silent node would let it.
     pub(crate) fn still_believes(&self, basis: Basis) -> Result<(), ApiError> {
         let now = Instant::now();
-        let pulse = self.pulse.borrow().clone();
-        self.freshness.check(&pulse, Some(basis.head), now, clock::now())?;
+        self.freshness.check(&self.pulse.borrow(), Some(basis.head), now, clock::now())?;
         let age = now.saturating_duration_since(basis.read);
         if age <= self.freshness.max_lag {
             return Ok(());
