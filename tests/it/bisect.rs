@@ -117,6 +117,15 @@ fn fetched_by_receipts(liar: &Liar, truth: &Truth) -> BTreeSet<u64> {
     (0..=head.saturating_sub(NEAR)).filter(was_asked).collect()
 }
 
+/// The blocks of which an honest node is asked for receipts too: their blooms happen to promise more than there is.
+async fn fetched_anyhow(world: &World, truth: &Truth) -> BTreeSet<u64> {
+    let honest = Liar::before(world.node.url(), Tale::Truth).await;
+    let data = world.folder().join("told-the-truth");
+    let sms = behind(world, &honest, |config| config.data_dir = data).await;
+    until_ready(&sms).await;
+    fetched_by_receipts(&honest, truth)
+}
+
 /// Blooms and order are plausible, and the node goes on lying: the two wrong blocks, ranges apart, are found one after the other.
 #[tokio::test]
 async fn only_the_blocks_that_a_journal_shows_to_be_wrong_are_fetched_again() {
@@ -137,13 +146,14 @@ async fn only_the_blocks_that_a_journal_shows_to_be_wrong_are_fetched_again() {
     world.app(&world.developer).await;
     world.node.mine(100).await;
     let truth = truth_of(&world).await;
+    let anyhow = fetched_anyhow(&world, &truth).await;
 
     let liar = Liar::before(world.node.url(), Tale::OmitTwins).await;
     let sms = behind(&world, &liar, |_| {}).await;
     let reasons = until_ready(&sms).await;
 
     assert!(reasons.iter().any(|reason| reason.contains("journal_mismatch")), "{reasons:?}");
-    assert_eq!(fetched_by_receipts(&liar, &truth), BTreeSet::from([first, second]));
+    assert_eq!(fetched_by_receipts(&liar, &truth), &anyhow | &BTreeSet::from([first, second]));
     assert!(liar.asked("eth_getLogs").len() > 4, "it was read in several ranges");
     for build in [scene.build, late] {
         let denials = denials(&sms, &scene, build.id()).await;
@@ -176,13 +186,14 @@ async fn a_block_hidden_under_a_full_bloom_is_found_by_its_journal() {
     assert_eq!(mined(&world, noise).await, block);
     world.node.mine(300).await;
     let truth = truth_of(&world).await;
+    let anyhow = fetched_anyhow(&world, &truth).await;
 
     let liar = Liar::before(world.node.url(), Tale::OmitBlock(block)).await;
     let sms = behind(&world, &liar, |_| {}).await;
     let reasons = until_ready(&sms).await;
 
     assert!(reasons.iter().any(|reason| reason.contains("journal_mismatch")), "{reasons:?}");
-    assert_eq!(fetched_by_receipts(&liar, &truth), BTreeSet::from([block]));
+    assert_eq!(fetched_by_receipts(&liar, &truth), &anyhow | &BTreeSet::from([block]));
     let denials = denials(&sms, &scene, scene.build.id()).await;
     assert!(denials.contains(&"not_whitelisted".to_owned()), "{denials:?}");
     is_the_chain(sms, &truth).await;
