@@ -169,6 +169,14 @@ pub enum VaultError {
         /// The version of the write.
         got: u64,
     },
+    /// A write of an owner after whom another one wrote.
+    #[error("epoch {got} is over: there is a version of epoch {newest}")]
+    EpochOver {
+        /// The newest epoch of a version.
+        newest: u64,
+        /// The epoch of the write.
+        got: u64,
+    },
     /// A backup cannot be made, or restored.
     #[error(transparent)]
     Backup(#[from] BackupError),

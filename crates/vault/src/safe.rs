@@ -114,6 +114,8 @@ pub struct Push {
 pub struct Removal {
     /// Which secret.
     pub secret: SecretId,
+    /// The asset's epoch in which it is removed; 0 for a requester's.
+    pub epoch: u64,
     /// One above the newest version.
     pub version: u64,
 }
@@ -246,7 +248,7 @@ impl Vault {
     /// Keeps a secret; durable when this returns.
     ///
     /// # Errors
-    /// When its version is not one above the newest, or the store fails.
+    /// When its version is not one above the newest, its epoch is over, or the store fails.
     pub fn push(&self, push: Push) -> Result<Metadata, VaultError> {
         let size = push.value.expose().len() as u64;
         let metadata = Metadata { size, ..push.metadata };
@@ -260,7 +262,7 @@ impl Vault {
                 ring.sealing(),
             )?;
             let record = Some((&header, sealed.as_slice()));
-            if self.write(&push.secret, metadata.version, record, &ring)? {
+            if self.write(&push.secret, metadata.epoch, metadata.version, record, &ring)? {
                 return Ok(metadata);
             }
             ring = self.read_ring()?;
@@ -271,14 +273,14 @@ impl Vault {
     /// Forgets every version of a secret, leaving a tombstone so that versions never fall.
     ///
     /// # Errors
-    /// When there is nothing to forget, the version is not one above the newest, or the store fails.
+    /// When there is nothing to forget, the version is not one above the newest, the epoch is over, or the store fails.
     pub fn remove(&self, removal: &Removal) -> Result<(), VaultError> {
         let mut ring = self.ring();
         for _ in 0..TRIES {
             if self.newest(&removal.secret)?.is_none() {
                 return Err(VaultError::Missing);
             }
-            if self.write(&removal.secret, removal.version, None, &ring)? {
+            if self.write(&removal.secret, removal.epoch, removal.version, None, &ring)? {
                 return Ok(());
             }
             ring = self.read_ring()?;
@@ -290,15 +292,23 @@ impl Vault {
     fn write(
         &self,
         secret: &SecretId,
+        epoch: u64,
         version: u64,
         record: Option<(&record::Header, &[u8])>,
         ring: &Ring,
     ) -> Result<bool, VaultError> {
         let entries = self.store.entries(secret)?;
-        let newest = entries.first().map_or(0, |entry| entry.version);
         // What the store takes follows the newest that it has by then: only so are these all the entries that there are.
+        let newest = entries.first().map_or(0, |entry| entry.version);
         if newest.checked_add(1) != Some(version) {
             return Err(VaultError::VersionConflict { newest, got: version });
+        }
+        // Whoever owned it when this was sent may have sold it since, and the next owner was here first.
+        if let Some(record::Header { metadata, .. }) =
+            entries.first().and_then(|entry| entry.header.as_ref())
+            && metadata.epoch > epoch
+        {
+            return Err(VaultError::EpochOver { newest: metadata.epoch, got: epoch });
         }
         let superseded = superseded(&entries, record.map(|(header, _)| &header.metadata));
         let write = Write { secret, version, record, superseded: &superseded, keys: ring.fact() };

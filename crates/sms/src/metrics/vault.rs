@@ -43,6 +43,8 @@ impl Operations {
 const fn name(error: &VaultError) -> &'static str {
     if matches!(error, VaultError::VersionConflict { .. }) {
         "version_conflict"
+    } else if matches!(error, VaultError::EpochOver { .. }) {
+        "wrong_epoch"
     } else if matches!(error, VaultError::Missing) {
         "absent"
     } else if matches!(error, VaultError::Unavailable { .. }) {

@@ -104,7 +104,8 @@ async fn delete(
     let ownership = claim.check(&service, &secret).await?;
     ownership.check_epoch(removal.epoch)?;
     blocking(service.place().await?, move || {
-        let gone = Removal { secret: secret.clone(), version: removal.version };
+        let SignedRemoval { epoch, version, .. } = removal;
+        let gone = Removal { secret: secret.clone(), epoch, version };
         service.metrics.vault.time("delete", || service.vault.remove(&gone))?;
         let gone = tombstone(&secret, removal.owner, removal.epoch, removal.version);
         Ok(with_metadata(StatusCode::OK, &gone))

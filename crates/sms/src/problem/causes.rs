@@ -55,6 +55,7 @@ impl From<VaultError> for ApiError {
             VaultError::VersionConflict { .. } => {
                 Self::new(Code::VersionConflict, sentence(&error))
             }
+            VaultError::EpochOver { .. } => Self::new(Code::WrongEpoch, sentence(&error)),
             VaultError::Missing => Self::new(Code::SecretAbsent, sentence(&error)),
             VaultError::Unavailable { place, .. } => {
                 tracing::error!(place, reason = chain(&error), "the vault's database fails");

@@ -144,7 +144,7 @@ fn fill(vault: &Vault, random: &mut StdRng) {
             push(vault, &secret, version, content, &value[..size]);
         }
         if number % 10 == 9 {
-            vault.remove(&Removal { secret, version: versions + 1 }).unwrap();
+            vault.remove(&Removal { secret, epoch: 0, version: versions + 1 }).unwrap();
         }
     }
     for byte in [1, 2] {
@@ -450,7 +450,7 @@ fn a_vault_that_is_newer_is_replaced_when_told_to_alone_and_kept_aside() {
     let vault = scratch.vault();
     push_named(&vault, "b", 2, b"newer");
     push_named(&vault, "new", 1, b"not in it");
-    vault.remove(&Removal { secret: requester_secret("c"), version: 2 }).unwrap();
+    vault.remove(&Removal { secret: requester_secret("c"), epoch: 0, version: 2 }).unwrap();
     let newer = all(&vault);
     drop(vault);
     let there = would_replace(scratch.restore(&file));

@@ -30,7 +30,7 @@ fn filled() -> Ground {
         };
         vault.push(push).unwrap();
     }
-    vault.remove(&Removal { secret: secret("gone"), version: 2 }).unwrap();
+    vault.remove(&Removal { secret: secret("gone"), epoch: 0, version: 2 }).unwrap();
     ground
 }
 

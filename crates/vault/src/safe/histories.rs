@@ -72,6 +72,10 @@ impl Kept {
         }
     }
 
+    fn removal(&self, version: u64) -> Removal {
+        Removal { secret: self.secret.clone(), epoch: self.metadata(version).epoch, version }
+    }
+
     /// No version is acknowledged twice.
     fn acknowledge(&self, version: u64, value: Option<Vec<u8>>) {
         let before = self.acknowledged.lock().unwrap().insert(version, value);
@@ -175,7 +179,7 @@ impl Writer<'_> {
         replicas.with(replica, |vault| {
             let newest = self.newest(vault, kept);
             let version = self.version(newest);
-            match vault.remove(&Removal { secret: kept.secret.clone(), version }) {
+            match vault.remove(&kept.removal(version)) {
                 Ok(()) => kept.acknowledge(version, None),
                 Err(VaultError::Missing) => {}
                 Err(error) => refused(&error, newest, version),

@@ -87,7 +87,11 @@ impl Scratch {
     }
 
     fn remove(&self, secret: &SecretId, version: u64) -> Result<(), VaultError> {
-        self.vault().remove(&Removal { secret: secret.clone(), version })
+        self.remove_in(EPOCH, secret, version)
+    }
+
+    fn remove_in(&self, epoch: u64, secret: &SecretId, version: u64) -> Result<(), VaultError> {
+        self.vault().remove(&Removal { secret: secret.clone(), epoch, version })
     }
 
     /// The release of one resource, as the world allows it.
@@ -114,6 +118,13 @@ fn conflict(result: Result<impl std::fmt::Debug, VaultError>) -> (u64, u64) {
     match result {
         Err(VaultError::VersionConflict { newest, got }) => (newest, got),
         other => panic!("expected a conflict of versions: {other:?}"),
+    }
+}
+
+fn epoch_over(result: Result<impl std::fmt::Debug, VaultError>) -> (u64, u64) {
+    match result {
+        Err(VaultError::EpochOver { newest, got }) => (newest, got),
+        other => panic!("expected an epoch that is over: {other:?}"),
     }
 }
 
@@ -311,6 +322,29 @@ fn a_tombstone_hides_everything_before_it() {
     for version in 1..=3 {
         assert!(scratch.vault().store.record(&app(), version).unwrap().is_none());
     }
+}
+
+/// A bug: what a seller had sent before a sale, and a store that hung had kept from coming down, came down on what the buyer had pushed
+/// since, with the number that follows.
+#[test]
+fn who_sold_it_replaces_and_removes_nothing_of_the_next_owners() {
+    let mut scratch = Scratch::new();
+    let of = |who, epoch, version| metadata(owner_of(who), epoch, version);
+    scratch.push_as(&app(), of(1, EPOCH, 1), b"the seller's").unwrap();
+    scratch.push_as(&app(), of(2, EPOCH + 1, 2), b"the buyer's").unwrap();
+    scratch.reopen();
+
+    let carried = Metadata { transferable: true, ..of(1, EPOCH, 3) };
+    let other_content = Metadata { content_digest: word(9), ..of(1, EPOCH, 3) };
+    for late in [of(1, EPOCH, 3), of(1, 0, 3), carried, other_content] {
+        assert_eq!(epoch_over(scratch.push_as(&app(), late, b"late")).0, EPOCH + 1);
+    }
+    assert_eq!(epoch_over(scratch.remove_in(EPOCH, &app(), 3)), (EPOCH + 1, EPOCH));
+    let kept = scratch.vault().newest(&app()).unwrap().unwrap();
+    assert_eq!((kept.version, kept.epoch, kept.owner), (2, EPOCH + 1, owner_of(2)));
+
+    scratch.push_as(&app(), of(2, EPOCH + 1, 3), b"the buyer's next").unwrap();
+    scratch.remove_in(EPOCH + 2, &app(), 4).unwrap();
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Gate {
         for Deposit { secret, version, metadata } in &shelf {
             let (secret, version) = (secret.clone(), *version);
             match metadata.clone() {
-                None => vault.remove(&Removal { secret, version }).unwrap(),
+                None => vault.remove(&Removal { secret, epoch: 0, version }).unwrap(),
                 Some(metadata) => {
                     let value = Plaintext::from(zeroize::Zeroizing::new(b"secret".to_vec()));
                     vault.push(Push { secret, metadata, value }).unwrap();

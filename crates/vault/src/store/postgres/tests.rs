@@ -15,9 +15,9 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
 use crate::{
-    safe::{Location, Push, Vault},
+    safe::{Location, Push, Removal, Vault},
     server::{PASSWORD, Postgres as Server},
-    testing::{asset_secret, metadata, owner_of, places, plaintext, server, who},
+    testing::{EPOCH, asset_secret, metadata, owner_of, places, plaintext, server, who},
 };
 
 fn vault_at(url: &str, folder: &std::path::Path) -> Result<Vault, VaultError> {
@@ -26,7 +26,7 @@ fn vault_at(url: &str, folder: &std::path::Path) -> Result<Vault, VaultError> {
 }
 
 fn push(vault: &Vault, byte: u8, version: u64) -> Result<Metadata, VaultError> {
-    let metadata = metadata(owner_of(byte), 3, version);
+    let metadata = metadata(owner_of(byte), EPOCH, version);
     vault.push(Push { secret: asset_secret(byte), metadata, value: plaintext(b"value") })
 }
 
@@ -238,7 +238,8 @@ fn a_commit_whose_answer_is_lost_is_looked_up_before_it_is_answered() {
             "{refused:?}"
         );
         cut_next(1);
-        vault.remove(&crate::safe::Removal { secret: asset_secret(1), version: 3 }).unwrap();
+        let removal = Removal { secret: asset_secret(1), epoch: EPOCH, version: 3 };
+        vault.remove(&removal).unwrap();
         cut_next(1);
         vault.rotate_key(None, |_| {}).unwrap();
         cut_next(0);
