@@ -20,6 +20,9 @@ const MEMORY: &str = "/dev/shm";
 /// What the names of folders in it begin with.
 const PREFIX: &str = "sesame-run-";
 
+/// The same in Gramine, where folders have no lock: nobody takes such a one for left behind.
+const UNLOCKED: &str = "sesame-gramine-";
+
 /// The magic numbers of `tmpfs` and `ramfs`.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -56,20 +59,27 @@ impl Scratch {
                 sweep(Path::new(MEMORY))?;
                 Ok(Self::locked(Path::new(MEMORY))?)
             }
-            Kernel::Gramine => Ok(Self { folder: new_folder(Path::new(MEMORY))?, _lock: None }),
+            Kernel::Gramine => Ok(Self::unlocked(Path::new(MEMORY))?),
         }
     }
 
     fn locked(memory: &Path) -> io::Result<Self> {
         loop {
-            let folder = new_folder(memory)?;
-            let lock = File::open(folder.path())?;
+            let folder = new_folder(memory, PREFIX)?;
+            // Before it has its lock, somebody may take it for one that was left.
+            let lock = match File::open(folder.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
             lock.lock()?;
-            // Somebody may have taken it for one that was left.
             if folder.path().exists() {
                 return Ok(Self { folder, _lock: Some(lock) });
             }
         }
+    }
+
+    fn unlocked(memory: &Path) -> io::Result<Self> {
+        Ok(Self { folder: new_folder(memory, UNLOCKED)?, _lock: None })
     }
 
     /// Where it is.
@@ -96,9 +106,9 @@ impl Drop for Scratch {
     }
 }
 
-fn new_folder(memory: &Path) -> io::Result<TempDir> {
+fn new_folder(memory: &Path, prefix: &str) -> io::Result<TempDir> {
     let private = Permissions::from_mode(0o700);
-    tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(memory)
+    tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(memory)
 }
 
 /// Removes this user's folders that nobody holds.
@@ -174,6 +184,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
     use super::*;
 
     #[test]
@@ -192,11 +207,31 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// A bug: a folder that another launcher took for one that was left, before its own could lock it, failed the task.
+    #[test]
+    fn a_folder_is_made_however_many_launchers_begin_at_once() {
+        let memory = tempfile::tempdir().unwrap();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let sweeping = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    sweep(memory.path()).unwrap();
+                }
+            });
+            let make = |_| Ok(Scratch::locked(memory.path())?.path().exists());
+            let made: io::Result<Vec<bool>> = (0..2000).map(make).collect();
+            done.store(true, Ordering::Relaxed);
+            sweeping.join().unwrap();
+            assert!(made.unwrap().iter().all(|there| *there));
+        });
+    }
+
     #[test]
     fn what_a_killed_launcher_left_is_removed_and_what_is_held_is_not() {
         let memory = tempfile::tempdir().unwrap();
         let held = Scratch::locked(memory.path()).unwrap();
-        let left = new_folder(memory.path()).unwrap().keep();
+        let unlocked = Scratch::unlocked(memory.path()).unwrap();
+        let left = new_folder(memory.path(), PREFIX).unwrap().keep();
         fs::create_dir_all(left.join("in/deep")).unwrap();
         write(&left.join("in/deep/data"), b"decrypted").unwrap();
         let closed = Permissions::from_mode(0o0);
@@ -207,6 +242,7 @@ mod tests {
         std::os::unix::fs::symlink(&others, &link).unwrap();
         sweep(memory.path()).unwrap();
         assert!(!left.exists() && held.path().exists() && others.exists());
+        assert!(unlocked.path().exists(), "it may be held by a launcher that can keep no lock");
         assert!(fs::symlink_metadata(&link).is_ok(), "links are not followed");
         let path = held.path().to_owned();
         drop(held);
