@@ -16,7 +16,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// A line stays when no place was free for so long, or when the last who waited in vain left no longer ago.
+/// A line stays when no place was free for so long: what piles up while a disk pauses for a moment is worked off by then.
+const LONG: Duration = Duration::from_millis(500);
+/// A line stays when the last who waited in vain left no longer ago.
 const LATELY: Duration = Duration::from_millis(100);
 /// How long it is waited for a place in a line that stays.
 const MOMENT: Duration = Duration::from_millis(5);
@@ -78,7 +80,7 @@ impl Line {
 
 impl Seen {
     fn stays(&self) -> bool {
-        self.free.elapsed() > LATELY || self.in_vain.is_some_and(|left| left.elapsed() < LATELY)
+        self.free.elapsed() > LONG || self.in_vain.is_some_and(|left| left.elapsed() < LATELY)
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
     async fn a_line_that_stays_is_waited_in_for_a_moment_only() {
         let line = Line::new(1, PATIENCE);
         let held = line.enter().await;
-        advance(LATELY + Duration::from_millis(1)).await;
+        advance(LONG + Duration::from_millis(1)).await;
         let (took, served) = waited(&line).await;
         assert!(!served && took >= MOMENT && took < 2 * MOMENT, "{took:?}");
 
@@ -138,6 +140,19 @@ mod tests {
         line.seen().free = Instant::now();
         let (took, _) = waited(&line).await;
         assert!(took >= PATIENCE, "it is a burst again: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_piled_up_in_a_pause_is_worked_off() {
+        let line = Line::new(1, PATIENCE);
+        let held = line.enter().await;
+        advance(LONG - PATIENCE).await;
+        let working = async {
+            sleep(PATIENCE / 2).await;
+            drop(held);
+        };
+        let ((), (took, served)) = tokio::join!(working, waited(&line));
+        assert!(served && took >= PATIENCE / 2, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
