@@ -141,14 +141,7 @@ pub async fn run(
         manager::serving(first.address);
     }
     tasks.spawn(manager::keep_alive(stop.clone()));
-    let mirror = tasks.spawn({
-        let stop = stop.clone();
-        async move {
-            // However it ends, by a panic too.
-            let _ends_with_it = stop.clone().drop_guard();
-            mirror.run(stop).await
-        }
-    });
+    let mirror = tasks.spawn(follow(mirror, stop.clone()));
     if let Some(iexec) = iexec.clone() {
         tasks.spawn(iexec.count());
     }
@@ -163,17 +156,7 @@ pub async fn run(
     tasks.spawn(operate(data_dir, service.clone(), leave.clone(), network.drain_time));
     let checked = tasks.spawn_blocking({
         let (service, stop) = (service.clone(), stop.clone());
-        move || {
-            let unless_it_is_good = stop.clone().drop_guard();
-            let checked = service.receipts.check(|| stop.is_cancelled());
-            if checked.is_ok() {
-                drop(unless_it_is_good.disarm());
-            } else {
-                // What releases rest on is not what it was: nothing is released any more.
-                service.receipts.close();
-            }
-            checked
-        }
+        move || check(&service.receipts, &stop)
     });
     let routed = listeners.into_iter().map(|listener| {
         let router = match &iexec {
@@ -192,12 +175,7 @@ pub async fn run(
     };
     let server = Server::new(network, clients, tls, leave.clone());
     let until = async {
-        let failed = tokio::select! {
-            () = stop.cancelled() => None,
-            () = shutdown => None,
-            // Nothing can be released any more: whoever starts the service again finds out whether it passed.
-            failed = service.receipts.failed() => Some(failed),
-        };
+        let failed = end(&service.receipts, &stop, shutdown).await;
         manager::stopping();
         leave.cancel();
         failed
@@ -209,6 +187,34 @@ pub async fn run(
     mirror.await.map_err(ServeError::MirrorDied)??;
     checked.await.map_err(ServeError::CheckDied)??;
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Mirrors the chain. However it ends, by a panic too, all stops with it.
+async fn follow(mirror: Mirror, stop: CancellationToken) -> Result<(), MirrorError> {
+    let _ends_with_it = stop.clone().drop_guard();
+    mirror.run(stop).await
+}
+
+/// Checks the log of receipts. If it is not what it was, or the check dies, nothing is released any more and all stops.
+fn check(receipts: &Log, stop: &CancellationToken) -> Result<(), LogError> {
+    let unless_it_is_good = stop.clone().drop_guard();
+    receipts.check(|| stop.is_cancelled()).inspect_err(|_| receipts.close())?;
+    drop(unless_it_is_good.disarm());
+    Ok(())
+}
+
+/// Waits for whatever ends the service first; gives what is wrong with the log of receipts, if that is it.
+async fn end(
+    receipts: &Log,
+    stop: &CancellationToken,
+    shutdown: impl Future<Output = ()>,
+) -> Option<LogError> {
+    tokio::select! {
+        () = stop.cancelled() => None,
+        () = shutdown => None,
+        // Nothing can be released any more: whoever starts the service again finds out whether it passed.
+        failed = receipts.failed() => Some(failed),
+    }
 }
 
 fn load_tls(network: &Network, metrics: &Metrics) -> Result<Option<Arc<Tls>>, TlsError> {
