@@ -180,12 +180,12 @@ fn has_expired(answer: &Answer) {
 
 #[tokio::test]
 async fn challenges_and_sessions_end() {
-    let world = World::with(Options { session_life: 2, ..Options::default() }).await;
+    let world = World::with(Options { session_life: 8, ..Options::default() }).await;
     let scene = Scene::set(&world).await;
     let mut late = world.challenged(scene.build).await;
     let mut enclave = world.challenged(scene.build).await;
     let answer = enclave.attest(scene.task, &world.worker).await;
-    assert!(answer.header("set-cookie").unwrap().ends_with("; Max-Age=2"));
+    assert!(answer.header("set-cookie").unwrap().ends_with("; Max-Age=8"));
     enclave.open(&enclave.ask(scene.task, Resource::Bundle).await);
 
     outlive(&late.cookie).await;

@@ -37,13 +37,13 @@ async fn is_the_chain(world: &World, sms: &mut Sms) {
     truth.agrees(&View::open(&sms.data("index"), &origin).unwrap());
 }
 
-/// Nobody asks for the head for a minute: only an announcement tells of it.
+/// Nobody asks for the head for ten minutes: only an announcement tells of it.
 #[tokio::test]
 async fn an_announced_head_is_followed_at_once() {
     let world = World::start().await;
     let scene = Scene::set(&world).await;
     let liar = Liar::before(world.node.url(), Tale::Truth).await;
-    let mut sms = service(&world, &liar, Duration::from_secs(60)).await;
+    let mut sms = service(&world, &liar, Duration::from_secs(600)).await;
     for tale in [Tale::Truth, Tale::Phantoms, Tale::OutOfOrder, Tale::Truth] {
         liar.tell(tale);
         world.requester.chain.purchase(&scene.order).await.unwrap();

@@ -264,14 +264,15 @@ async fn what_a_module_gives_too_late_is_nobodys() {
     let hung = story.hsm.hang();
     let (world, identity) = (&story.world, bought.status.identity);
     let late = async {
-        tokio::time::sleep(Duration::from_secs(6)).await;
+        // Much longer than an answer is believed for: a busy machine comes to the decision late.
+        tokio::time::sleep(Duration::from_secs(8)).await;
         drop(hung);
     };
     let answer = asked(world, &program, identity, story.build, bought.task);
     let (answer, ()) = tokio::join!(answer, late);
 
     let refused = answer.unwrap_err();
-    assert!(refused.to_string().contains("decided 6 s ago, too long ago"), "{refused:?}");
+    assert!(refused.to_string().contains("s ago, too long ago"), "{refused:?}");
     assert!(refused.passes_with_time());
     story.gives_the_secret(&program, &bought, 1).await;
 }

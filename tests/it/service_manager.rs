@@ -22,7 +22,7 @@ impl Manager {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         Self { socket, folder }
     }
 
@@ -86,9 +86,10 @@ async fn the_service_manager_is_told_of_start_life_and_end() {
     world.sms.stop().await;
     let (manager, listen) = (Manager::new(), format!("127.0.0.1:{}", free_port()));
     let mut command = serve(&world, &listen);
+    // The socket keeps a few messages that nobody has read; with one more the program would wait.
     command
         .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
-        .env("WATCHDOG_USEC", "200000");
+        .env("WATCHDOG_USEC", "2000000");
     let mut unit = Unit::start(&mut command);
 
     let ready = manager.hears("READY=1");

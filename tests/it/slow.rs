@@ -12,7 +12,8 @@ use sesame_tests::{Answer, Options, World, drip, eventually, now, stall};
 
 #[tokio::test]
 async fn a_body_that_takes_too_long_is_answered_in_the_form_of_its_surface() {
-    let request_time = Duration::from_secs(2);
+    // Less than what a body has for its next bytes.
+    let request_time = Duration::from_secs(3);
     let world = World::with(Options { request_time, ..Options::default() }).await;
     let (owner, secret) = (&world.requester, world.requester.secret("slow"));
     let sealing = world.sms.keys().await.sealing();

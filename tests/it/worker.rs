@@ -402,7 +402,8 @@ async fn a_stuck_transaction_is_sent_again_with_higher_fees() {
 #[tokio::test]
 async fn a_dropped_transaction_is_sent_again() {
     let world = World::start().await;
-    let chain = impatient(&world).await;
+    // Long enough to see that the node forgot it before it is sent again.
+    let chain = impatient(&world).await.with_patience(Duration::from_secs(3));
     let task = stuck_task(&world).await;
     let (started, ()) = tokio::join!(chain.start(task), async {
         eventually("it waits", async || fee_of(&world).await).await;

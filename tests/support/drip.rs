@@ -15,6 +15,9 @@ use crate::{Answer, Sms};
 const LENGTH: usize = 100_000;
 const PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So much of a long body at a time, and so often, is never too slow.
+const PART: usize = 64 << 10;
+const OFTEN: Duration = Duration::from_secs(1);
 
 /// Sends a request (`PUT /v1/…`) whose body takes for ever, and gives what is answered until the service hangs up.
 ///
@@ -44,7 +47,7 @@ pub async fn stall(sms: &Sms, request: &str, headers: &[(&str, &str)], length: u
     .await
 }
 
-/// Sends all of this body but its last byte, that only after `meanwhile`, and gives what is answered.
+/// Sends this body a part at a time during `meanwhile`, its last byte only thereafter, and gives what is answered.
 ///
 /// # Panics
 /// When the service does not hang up, or answers no HTTP.
@@ -58,8 +61,18 @@ pub async fn late(
     let (last, first) = body.split_last().expect("there is a body");
     let headers = [headers, &[("connection", "close")]].concat();
     exchange(sms, request, &headers, body.len(), async |mut writer| {
-        writer.write_all(first).await.expect("the service reads");
-        meanwhile().await;
+        let mut meanwhile = std::pin::pin!(meanwhile());
+        let mut parts = first.chunks(PART);
+        loop {
+            let part = parts.next().unwrap_or_default();
+            writer.write_all(part).await.expect("the service reads");
+            if timeout(OFTEN, meanwhile.as_mut()).await.is_ok() {
+                break;
+            }
+        }
+        for part in parts {
+            writer.write_all(part).await.expect("the service still reads");
+        }
         writer.write_all(&[*last]).await.expect("the service still reads");
         // Dropped, it would say that nobody waits for the answer.
         std::future::pending().await

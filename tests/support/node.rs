@@ -89,6 +89,7 @@ impl Node {
             .arg("--cache-path")
             .arg(states.path())
             .args(more)
+            .timeout(60_000)
             .try_spawn()
             .unwrap_or_else(|error| panic!("anvil does not start ({error}): {HINT}"));
         let provider = ProviderBuilder::new().connect_http(anvil.endpoint_url()).erased();

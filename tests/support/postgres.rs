@@ -4,12 +4,15 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs,
     net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU16, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -282,12 +285,17 @@ fn binary(name: &str) -> PathBuf {
     found.filter(|path| path.exists()).max().unwrap_or_else(|| name.into())
 }
 
-/// A port that nobody listens at.
+/// A port that nobody listens at, nor will for as long as this process runs: those that the kernel gives to whoever asks for any lie
+/// higher, and stories that run at once look for theirs at other places.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener: io::Result<_> = TcpListener::bind("127.0.0.1:0").and_then(|any| any.local_addr());
-    listener.expect("a port is free").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = (std::process::id() % 2000) as u16 * 10;
+    let mut ports =
+        (0..20_000).map(|_| 10_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(free).expect("a port is free")
 }

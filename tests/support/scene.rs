@@ -60,9 +60,9 @@ impl Scene {
 
     async fn bought_for(world: &World, tee: Imitated) -> Self {
         let build = Build::of("print(1)").imitating(tee);
-        let (app, data) = (world.app(&world.developer), world.data(&world.alice, Self::DATA));
-        let (app, data) = tokio::join!(app, data);
         // Not at once: two in one block would be a block in which a liar can show one for two.
+        let app = world.app(&world.developer).await;
+        let data = world.data(&world.alice, Self::DATA).await;
         world.allow(&world.developer, app, build).await;
         world.allow(&world.alice, data, build).await;
         world.confirmed().await;

@@ -20,7 +20,7 @@ use sesame_sms::{Config, Followed, ServeError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Answer, eventually, now};
+use crate::{Answer, eventually, free_port, now};
 
 /// How long a service may take to stop.
 const STOPPING: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ impl Sms {
     /// # Panics
     /// When it does not start.
     pub async fn start(config: Config) -> Self {
-        Self::start_at(config, SocketAddr::from(([127, 0, 0, 1], 0))).await
+        Self::start_at(config, SocketAddr::from(([127, 0, 0, 1], free_port()))).await
     }
 
     async fn start_at(config: Config, address: SocketAddr) -> Self {

@@ -50,7 +50,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             confirmations: 2,
-            max_lag: Duration::from_secs(10),
+            // Nobody is sent away because the machine is slow to follow the chain.
+            max_lag: Duration::from_secs(30),
             // Stories move the chain's time as they like.
             max_head_age: TEN_YEARS,
             free_reserve_bytes: 0,
@@ -176,12 +177,16 @@ impl World {
         self.folder.path()
     }
 
-    /// Waits until the service has seen the newest block.
+    /// Waits until the service has seen the newest block, and confirmed what is deep enough by it.
     pub async fn followed(&self) {
         let head = self.node.head().await;
         eventually("the service follows the chain", async || {
-            let seen = self.sms.status().await.head?;
-            (seen.hash == head.hash).then_some(())
+            let status = self.sms.status().await;
+            let deep = match self.sms.config.confirmation {
+                Confirmation::Blocks(depth) => head.number.saturating_sub(depth),
+                Confirmation::Safe | Confirmation::Finalized => 0,
+            };
+            (status.head?.hash == head.hash && status.confirmed?.number >= deep).then_some(())
         })
         .await;
         self.sms.ready().await;

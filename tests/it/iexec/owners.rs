@@ -103,7 +103,7 @@ async fn an_asset_that_is_being_minted_is_waited_for() {
         (iexec.push(Method::POST, &path, &signature, VALUE).await, begun.elapsed())
     };
     let (pushed, minted) = tokio::join!(push(), async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         iexec.mint_dataset(alice.address(), "late").await
     });
     pushed.0.is_bare(204);

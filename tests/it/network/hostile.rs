@@ -23,7 +23,7 @@ const SENT: usize = 64 << 20;
 
 #[tokio::test]
 async fn heads_that_trickle_are_cut_and_others_are_served_meanwhile() {
-    let service = Service::start(&["--idle-time-s", "2"]).await;
+    let service = Service::start(&["--idle-time-s", "5"]).await;
     let trickle = async || {
         let mut stream = service.connect().await;
         let (mut reader, mut writer) = stream.split();

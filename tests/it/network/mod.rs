@@ -251,7 +251,7 @@ async fn a_stop_waits_no_longer_than_it_is_told_to() {
     service.program.signal(Signal::TERM);
     assert!(service.program.ended().await.success());
     assert!(begun.elapsed() >= Duration::from_secs(2), "it gave them no time");
-    assert!(service.program.said().contains("not everything under way ended within 2 s"));
+    service.program.says("not everything under way ended within 2 s").await;
     assert_eq!(rest(&mut endless).await, "");
     assert_eq!(rest(&mut silent).await, "");
 }

@@ -315,7 +315,7 @@ fn a_result_that_nobody_takes_is_told() {
     assert!(failure.detail.contains("403"), "{}", failure.detail);
 
     let mut world = World::new(SEE).options(&["--result-url", "http://127.0.0.1:1/"]);
-    world.script.bundle.order.deadline = super::now() + 5;
+    world.script.bundle.order.deadline = super::now() + 12;
     let failure = world.fail();
     assert_eq!((failure.code.as_str(), failure.retryable), ("result_not_stored", true));
 

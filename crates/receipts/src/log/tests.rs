@@ -97,9 +97,32 @@ fn append_at_once(log: &Log, place: &Place, tasks: std::ops::Range<u64>) {
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for file in fs::read_dir(from).unwrap().map(|file| file.unwrap()) {
-        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    try_copy(from, to).unwrap();
+}
+
+fn try_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Copies what is on disk now of a log that is open. RocksDB may remove a file meanwhile: then all is copied anew.
+fn copy_of_open(place: &Place) -> Place {
+    loop {
+        let elsewhere = Place { identity: place.identity.clone(), ..Place::new() };
+        for extension in ["log", "checkpoint"] {
+            fs::copy(place.beside(extension), elsewhere.beside(extension)).unwrap();
+        }
+        match try_copy(&place.beside("index"), &elsewhere.beside("index")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            copied => {
+                copied.unwrap();
+                return elsewhere;
+            }
+        }
     }
 }
 
@@ -480,11 +503,7 @@ fn after_a_kill_the_index_is_caught_up() {
         append_at_once(&log, &place, size..size + batch);
         size += batch;
         // Another process would find what is on disk now.
-        let elsewhere = Place { identity: place.identity.clone(), ..Place::new() };
-        for extension in ["log", "checkpoint"] {
-            fs::copy(place.beside(extension), elsewhere.beside(extension)).unwrap();
-        }
-        copy(&place.beside("index"), &elsewhere.beside("index"));
+        let elsewhere = copy_of_open(&place);
         let found = elsewhere.open_and_check().unwrap();
         assert_eq!(told(&found), told(&log), "{size}");
         drop(log);
