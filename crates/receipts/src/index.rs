@@ -34,6 +34,11 @@ const CACHE_BYTES: usize = 8 << 20;
 const BUFFER_BYTES: usize = 4 << 20;
 /// Tables go to the disk in such pieces while they are written: syncs of the log wait for what is not there yet.
 const SYNCED_BYTES: u64 = 512 << 10;
+/// New rows are merged with as much as this at a time, by tables of this size, and no more of it in a second: what is answered
+/// meanwhile wants the processors too.
+const LEVEL_BYTES: u64 = 32 << 20;
+const TABLE_BYTES: u64 = 4 << 20;
+const MERGED_BYTES: i64 = 32 << 20;
 /// Tables that are open at a time.
 const OPEN_TABLES: i32 = 64;
 
@@ -232,6 +237,9 @@ fn open(path: &Path) -> Result<DB, rocksdb::Error> {
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(BUFFER_BYTES);
     options.set_bytes_per_sync(SYNCED_BYTES);
+    options.set_max_bytes_for_level_base(LEVEL_BYTES);
+    options.set_target_file_size_base(TABLE_BYTES);
+    options.set_ratelimiter(MERGED_BYTES, 100_000, 10);
     options.set_max_open_files(OPEN_TABLES);
     options.set_compression_type(DBCompressionType::None);
     options.set_keep_log_file_num(4);
