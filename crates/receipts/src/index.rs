@@ -34,10 +34,11 @@ const CACHE_BYTES: usize = 8 << 20;
 const BUFFER_BYTES: usize = 4 << 20;
 /// Tables go to the disk in such pieces while they are written: syncs of the log wait for what is not there yet.
 const SYNCED_BYTES: u64 = 512 << 10;
-/// New rows are merged with as much as this at a time, by tables of this size, and no more of it in a second: what is answered
-/// meanwhile wants the processors too.
+/// New rows are merged with at most so much of what is there at once.
 const LEVEL_BYTES: u64 = 32 << 20;
+/// The tables of which that is made.
 const TABLE_BYTES: u64 = 4 << 20;
+/// At most so much is written out and merged in a second: answers want the processors too.
 const MERGED_BYTES: i64 = 32 << 20;
 /// Tables that are open at a time.
 const OPEN_TABLES: i32 = 64;
